@@ -1,0 +1,3 @@
+"""The platform server."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,407 @@
+"""What the use-cases and the reconciler need from the world. Adapters stand behind these; `compose` joins them.
+
+Everything here is synchronous and may be called from several threads: use-cases run in the server's thread pool, the
+reconciler works on one endpoint per thread. Adapters raise errors of `model_platform_core.errors` and nothing else.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Protocol
+
+from model_platform_core.access import Actor
+from model_platform_core.cards import ModelCard
+from model_platform_core.deployments import (
+    Access,
+    Capabilities,
+    DeploymentSpec,
+    Endpoint,
+    EndpointSpec,
+    EndpointStatus,
+    Failure,
+)
+from model_platform_core.events import Event, NewEvent
+from model_platform_core.lineage import EnvironmentRecord, Lineage
+from model_platform_core.models import FileEntry, ModelVersion, RegisteredModel
+from model_platform_core.refs import EndpointRef, ModelRef, VersionRef
+from model_platform_core.wire import (
+    ActorInfo,
+    ActorRequest,
+    CardRevision,
+    EndpointMetrics,
+    LogLine,
+    ModelPatch,
+    Page,
+    TokenCreated,
+    TokenInfo,
+    UploadStatus,
+)
+from model_platform_core.zones import Amount, Zone
+
+Zones = frozenset[str] | None
+"""The zones that may be seen; None means every zone."""
+
+
+class Clock(Protocol):
+    """The time, so that tests can move it."""
+
+    def now(self) -> dt.datetime:
+        """The time in UTC."""
+        ...
+
+
+# ---------------------------------------------------------------- SQL
+
+
+class ActorStore(Protocol):
+    """People and services, and their tokens as hashed rows."""
+
+    def by_token(self, token: str) -> Actor | None:
+        """Whose token this is; None if it is unknown, expired or revoked."""
+        ...
+
+    def get(self, name: str) -> Actor | None:
+        """The actor of that name."""
+        ...
+
+    def put(self, request: ActorRequest) -> ActorInfo:
+        """Create or change an actor."""
+        ...
+
+    def list(self) -> list[ActorInfo]:
+        """Every actor, by name."""
+        ...
+
+    def create_token(self, info: TokenInfo, secret: str) -> TokenCreated:
+        """Keep the token's SHA-256 and what is known of it (for endpoint tokens too, so that they can be listed)."""
+        ...
+
+    def tokens(self, *, actor: str | None = None, endpoint: str | None = None) -> list[TokenInfo]:
+        """The tokens of an actor or for an endpoint (`zone/endpoint`), newest first."""
+        ...
+
+    def revoke(self, token_id: str) -> TokenInfo:
+        """Revoke; raises TokenNotFoundError."""
+        ...
+
+
+class ZoneStore(Protocol):
+    """Zones."""
+
+    def get(self, name: str) -> Zone | None:
+        """The zone of that name."""
+        ...
+
+    def list(self, zones: Zones) -> list[Zone]:
+        """The zones that may be seen, by name."""
+        ...
+
+    def put(self, zone: Zone, event: NewEvent) -> None:
+        """Create or change, with the event in the same transaction."""
+        ...
+
+    def delete(self, name: str, event: NewEvent) -> None:
+        """Delete; raises InUseError if models or endpoints are in it."""
+        ...
+
+
+class EndpointStore(Protocol):
+    """Endpoints: the spec is written by use-cases, the status by the reconciler."""
+
+    def get(self, ref: EndpointRef) -> Endpoint | None:
+        """The endpoint; `ref` has its zone."""
+        ...
+
+    def list(self, zones: Zones, *, limit: int = 1000, cursor: str | None = None) -> Page[Endpoint]:
+        """Endpoints of the zones, by zone and name."""
+        ...
+
+    def create(self, ref: EndpointRef, spec: EndpointSpec, event: NewEvent) -> Endpoint:
+        """A new endpoint; raises ChangedSinceReadError if somebody was faster."""
+        ...
+
+    def change_spec(self, ref: EndpointRef, spec: EndpointSpec, generation: int, event: NewEvent) -> Endpoint:
+        """Replace the spec if the generation is still the one that was read; raises ChangedSinceReadError."""
+        ...
+
+    def write_status(self, ref: EndpointRef, status: EndpointStatus, events: Sequence[NewEvent] = ()) -> None:
+        """Replace the status; nothing if the endpoint is gone."""
+        ...
+
+    def delete(self, ref: EndpointRef, event: NewEvent) -> None:
+        """Forget the endpoint."""
+        ...
+
+
+class EventStore(Protocol):
+    """Events, with ids in commit order."""
+
+    def append(self, events: Sequence[NewEvent]) -> None:
+        """Write events that belong to no other row."""
+        ...
+
+    def after(self, last_id: int, zones: Zones, limit: int = 500) -> list[Event]:
+        """Events after an id that the reader may see, oldest first; events without a zone are for those who see all."""
+        ...
+
+    def last_id(self) -> int:
+        """The id of the newest event, 0 if there is none."""
+        ...
+
+
+@dataclass(frozen=True)
+class ModelFilter:
+    """What a list of models is narrowed to."""
+
+    zone: str | None = None
+    query: str | None = None
+    tier: int | None = None
+    owner: str | None = None
+
+
+class Catalogue(Protocol):
+    """The read side of the registry, and the card revisions: our tables, no SDK, fast at 100,000 versions."""
+
+    def models(
+        self, zones: Zones, where: ModelFilter, *, limit: int = 100, cursor: str | None = None
+    ) -> Page[RegisteredModel]:
+        """Models by full name; those without a version are left out."""
+        ...
+
+    def model(self, ref: ModelRef) -> RegisteredModel | None:
+        """One model; `ref` has its zone."""
+        ...
+
+    def versions(self, ref: ModelRef, *, limit: int = 100, cursor: str | None = None) -> Page[ModelVersion]:
+        """Versions of a model, newest first, without their file lists."""
+        ...
+
+    def version(self, ref: VersionRef) -> ModelVersion | None:
+        """One version by number, alias, or the newest; with its file list."""
+        ...
+
+    def card_revisions(self, ref: VersionRef) -> list[CardRevision]:
+        """Every revision of a version's card, newest first."""
+        ...
+
+    def revise_card(self, ref: VersionRef, card: ModelCard, revision: int, by: str, event: NewEvent) -> CardRevision:
+        """Write the revision after `revision`; raises ChangedSinceReadError if that is not the newest."""
+        ...
+
+    def readable_digests(self, zones: Zones, digests: Sequence[str]) -> Mapping[str, Path]:
+        """Of these file digests, those that lie in versions of the zones, and where the bytes are."""
+        ...
+
+
+class Answers(Protocol):
+    """Answers to requests with an idempotency key, kept for a day."""
+
+    def get(self, actor: str, key: str) -> tuple[str, str] | None:
+        """Digest of the request and the subject that it made."""
+        ...
+
+    def put(self, actor: str, key: str, request_sha256: str, subject: str) -> None:
+        """Remember what a request made."""
+        ...
+
+
+# ---------------------------------------------------------------- files
+
+
+class UploadStore(Protocol):
+    """Files on their way in. Parts may come in several calls; a digest is checked when a file is complete."""
+
+    def start(self, model: ModelRef, actor: str, files: Sequence[FileEntry]) -> UploadStatus:
+        """A new upload; `model` has its zone."""
+        ...
+
+    def owner(self, upload_id: str) -> tuple[ModelRef, str]:
+        """Model and actor of an upload; raises UploadNotFoundError."""
+        ...
+
+    def write(self, upload_id: str, path: str, offset: int, data: Iterator[bytes]) -> int:
+        """Append bytes at `offset`; returns how many the file has now. Raises InvalidUploadError, StorageUnavailableError."""
+        ...
+
+    def link(self, upload_id: str, path: str, source: Path) -> None:
+        """Take a file that the actor may read from where it lies."""
+        ...
+
+    def status(self, upload_id: str) -> UploadStatus:
+        """What has come."""
+        ...
+
+    def finish(self, upload_id: str) -> tuple[Path, tuple[FileEntry, ...]]:
+        """Check that all is there with the right digests; the folder and its files. Raises InvalidUploadError."""
+        ...
+
+    def discard(self, upload_id: str) -> None:
+        """Remove what came; nothing if it is gone."""
+        ...
+
+
+# ---------------------------------------------------------------- registry
+
+
+@dataclass(frozen=True)
+class Registration:
+    """Everything that becomes one version: files in a folder (moved away by the registry), card, lineage, metrics."""
+
+    model: ModelRef
+    directory: Path
+    files: tuple[FileEntry, ...]
+    card: ModelCard
+    lineage: Lineage = Lineage()
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    description: str = ""
+    tags: Mapping[str, str] = field(default_factory=dict)
+    aliases: tuple[str, ...] = ()
+
+
+class Registry(Protocol):
+    """The write side: MLflow, governed. Every change and its event are one transaction."""
+
+    def ready(self) -> bool:
+        """Whether the registry has come up; the calls below wait for it, or raise RegistryUnavailableError."""
+        ...
+
+    def register(self, actor: Actor, registration: Registration) -> ModelVersion:
+        """Write run, logged model, version, card and event; the gate stands in the store. Raises its refusals."""
+        ...
+
+    def set_alias(self, actor: Actor, ref: ModelRef, alias: str, version: int) -> None:
+        """Point an alias at a version."""
+        ...
+
+    def delete_alias(self, actor: Actor, ref: ModelRef, alias: str) -> None:
+        """Remove an alias."""
+        ...
+
+    def patch_model(self, actor: Actor, ref: ModelRef, patch: ModelPatch) -> None:
+        """Change description and tags."""
+        ...
+
+    def delete_version(self, actor: Actor, ref: VersionRef) -> None:
+        """Delete a version and its files."""
+        ...
+
+    def directory(self, version: ModelVersion) -> AbstractContextManager[Path]:
+        """A local folder with the version's files, to be read only."""
+        ...
+
+
+# ---------------------------------------------------------------- target
+
+
+@dataclass(frozen=True)
+class RunnerPlan:
+    """Everything that a target needs to run one deployment of one endpoint.
+
+    `directory` holds the version's files and stays where it is while the deployment exists; `files` are their digests,
+    verified at every load. `environment` is the one in which the model was made, None where nobody knows.
+    """
+
+    ref: EndpointRef
+    deployment: DeploymentSpec
+    directory: Path
+    files: tuple[FileEntry, ...]
+    environment: EnvironmentRecord | None
+    access: Access
+    public_keys: Mapping[str, str]
+
+
+class RunnerState(StrEnum):
+    """Where a deployment's runners stand."""
+
+    ABSENT = "absent"
+    STARTING = "starting"
+    READY = "ready"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True)
+class Observation:
+    """A deployment as the target sees it: `failure` is set when it does not come up by itself any more."""
+
+    state: RunnerState
+    ready_replicas: int = 0
+    restarts: int = 0
+    failure: Failure | None = None
+
+
+@dataclass(frozen=True)
+class RoutePlan:
+    """The traffic of one endpoint: percentages by deployment, and deployments reachable on a private path alone.
+
+    `private` maps a deployment to a path below the gateway that nobody can guess: the parity proof goes there before
+    the deployment has traffic. An endpoint without weights and without private paths has no route.
+    """
+
+    ref: EndpointRef
+    weights: Mapping[str, int]
+    private: Mapping[str, str] = field(default_factory=dict)
+
+
+class DeploymentTarget(Protocol):
+    """Where deployments run. Knows deployments and traffic, nothing of strategies. Every call is idempotent."""
+
+    def capabilities(self) -> Capabilities:
+        """What it can do; `missing` names what this machine or cluster lacks."""
+        ...
+
+    def capacity(self) -> Amount:
+        """What a zone may be given at most here."""
+        ...
+
+    def gateway_url(self) -> str:
+        """Base of all endpoint URLs, no slash at the end; starts the gateway if it does not run."""
+        ...
+
+    def prepare(self, plan: RunnerPlan, report: Callable[[str], None]) -> None:
+        """Make the environment ready; `report` gets short words on progress. Raises EnvironmentFailedError."""
+        ...
+
+    def run(self, plan: RunnerPlan) -> None:
+        """See to it that the plan's replicas run, and go on running; returns before they are ready."""
+        ...
+
+    def observe(self, ref: EndpointRef) -> dict[str, Observation]:
+        """The deployments of an endpoint that exist on the target, also those started by an earlier server."""
+        ...
+
+    def route(self, plan: RoutePlan) -> None:
+        """Put traffic where the plan says; returns when it is in force. Raises TargetUnavailableError."""
+        ...
+
+    def remove(self, ref: EndpointRef, deployment: str) -> None:
+        """Drain and end a deployment's runners, and forget it; nothing if there is none."""
+        ...
+
+    def call(self, path: str, records: Sequence[Any], token: str | None) -> list[Any]:
+        """A plain call through the gateway: `path` below its base. Raises ReadinessFailedError with the answer's code."""
+        ...
+
+    def metrics(self, ref: EndpointRef) -> EndpointMetrics:
+        """Calls of the endpoint."""
+        ...
+
+    def logs(self, ref: EndpointRef, deployment: str | None, lines: int, follow: bool) -> Iterator[LogLine]:
+        """The end of the runners' logs, and what comes if `follow`."""
+        ...
+
+    def maintain(self) -> set[EndpointRef]:
+        """Called every second: look after what runs (restart, memory); the endpoints whose observation changed."""
+        ...
+
+    def revoke(self, token_ids: Sequence[str]) -> None:
+        """Endpoint tokens that no runner may accept any more (the complete list)."""
+        ...
+
+
+PARITY_PATH = "model_platform/parity.json"
+"""Where publish keeps the parity sample, below the version's folder."""
