@@ -73,7 +73,7 @@ class ActorStore(Protocol):
         """Create or change an actor."""
         ...
 
-    def list(self) -> list[ActorInfo]:
+    def every(self) -> list[ActorInfo]:
         """Every actor, by name."""
         ...
 
@@ -97,7 +97,7 @@ class ZoneStore(Protocol):
         """The zone of that name."""
         ...
 
-    def list(self, zones: Zones) -> list[Zone]:
+    def visible(self, zones: Zones) -> list[Zone]:
         """The zones that may be seen, by name."""
         ...
 
@@ -117,7 +117,7 @@ class EndpointStore(Protocol):
         """The endpoint; `ref` has its zone."""
         ...
 
-    def list(self, zones: Zones, *, limit: int = 1000, cursor: str | None = None) -> Page[Endpoint]:
+    def page(self, zones: Zones, *, limit: int = 1000, cursor: str | None = None) -> Page[Endpoint]:
         """Endpoints of the zones, by zone and name."""
         ...
 
@@ -256,7 +256,7 @@ class Registration:
     directory: Path
     files: tuple[FileEntry, ...]
     card: ModelCard
-    lineage: Lineage = Lineage()
+    lineage: Lineage = field(default_factory=Lineage)
     metrics: Mapping[str, float] = field(default_factory=dict)
     description: str = ""
     tags: Mapping[str, str] = field(default_factory=dict)
