@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -85,8 +84,16 @@ class ActorStore(Protocol):
         """The tokens of an actor or for an endpoint (`zone/endpoint`), newest first."""
         ...
 
+    def token(self, token_id: str) -> TokenInfo | None:
+        """One token."""
+        ...
+
     def revoke(self, token_id: str) -> TokenInfo:
         """Revoke; raises TokenNotFoundError."""
+        ...
+
+    def revoked_endpoint_tokens(self) -> list[str]:
+        """Ids of the endpoint tokens that are revoked and have not expired."""
         ...
 
 
@@ -193,6 +200,10 @@ class Catalogue(Protocol):
         """Write the revision after `revision`; raises ChangedSinceReadError if that is not the newest."""
         ...
 
+    def directory(self, version: ModelVersion) -> Path:
+        """The local folder with the version's files: to be read only, and it stays while the version exists."""
+        ...
+
     def readable_digests(self, zones: Zones, digests: Sequence[str]) -> Mapping[str, Path]:
         """Of these file digests, those that lie in versions of the zones, and where the bytes are."""
         ...
@@ -290,8 +301,23 @@ class Registry(Protocol):
         """Delete a version and its files."""
         ...
 
-    def directory(self, version: ModelVersion) -> AbstractContextManager[Path]:
-        """A local folder with the version's files, to be read only."""
+    def sweep(self) -> int:
+        """Remove models that never got a version (their client died between two calls); how many."""
+        ...
+
+
+# ---------------------------------------------------------------- keys
+
+
+class Keys(Protocol):
+    """The keys that sign what applications show to runners."""
+
+    def public_keys(self) -> Mapping[str, str]:
+        """Key id to public ed25519 key, base64url without padding: what runners verify with."""
+        ...
+
+    def sign_endpoint_token(self, audience: str, token_id: str, subject: str, expires_at: dt.datetime) -> str:
+        """A signed JWT (EdDSA) that calls the endpoint `audience` (`zone/endpoint`) until it expires."""
         ...
 
 
