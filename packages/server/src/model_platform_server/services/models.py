@@ -1,0 +1,183 @@
+"""Registered models, their versions, cards and aliases."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from model_platform_core.access import Actor, Scope
+from model_platform_core.cards import ModelCard, missing_fields
+from model_platform_core.errors import (
+    AliasNotFoundError,
+    CardIncompleteError,
+    InUseError,
+    ModelNotFoundError,
+    NotFoundError,
+    VersionNotFoundError,
+)
+from model_platform_core.events import EventType, NewEvent
+from model_platform_core.models import ModelVersion, RegisteredModel
+from model_platform_core.refs import ModelRef, VersionRef, check_name
+from model_platform_core.wire import CardRevision, ModelPatch, Page
+from model_platform_server.ports import ModelFilter
+from model_platform_server.services.platform import Platform
+
+
+def readable_model(platform: Platform, actor: Actor, name: str) -> RegisteredModel:
+    """A model that the actor may see; a bare name means the home zone.
+
+    Raises
+    ------
+    ModelNotFoundError
+        Also for a model that the actor may not know of.
+    """
+    ref = actor.qualify(name)
+    model = platform.catalogue.model(ref) if actor.may(Scope.MODELS_READ, ref.zone or "") else None
+    if model is None:
+        raise ModelNotFoundError(f"There is no model {name}.", hint="%mp_models lists the models")
+    return model
+
+
+def readable_version(platform: Platform, actor: Actor, ref: VersionRef) -> ModelVersion:
+    """A version by number, by alias, or the newest.
+
+    Raises
+    ------
+    ModelNotFoundError, VersionNotFoundError, AliasNotFoundError
+        With what there is instead.
+    """
+    model = readable_model(platform, actor, str(ref.model))
+    found = platform.catalogue.version(VersionRef(ModelRef(model.zone, model.name), ref.version, ref.alias))
+    if found is not None:
+        return found
+    if ref.alias:
+        known = ", ".join(sorted(model.aliases)) or "none"
+        raise AliasNotFoundError(f"{model.name} has no alias {ref.alias}; its aliases: {known}.")
+    newest = f"the newest is {model.newest_version}" if model.newest_version else "it has no version yet"
+    raise VersionNotFoundError(f"{model.name} has no version {ref.version or ''}; {newest}.".replace("  ", " "))
+
+
+def list_models(
+    platform: Platform, actor: Actor, where: ModelFilter, *, limit: int, cursor: str | None
+) -> Page[RegisteredModel]:
+    """The models that the actor may see, narrowed."""
+    return platform.catalogue.models(actor.zones(Scope.MODELS_READ), where, limit=limit, cursor=cursor)
+
+
+def list_versions(platform: Platform, actor: Actor, name: str, *, limit: int, cursor: str | None) -> Page[ModelVersion]:
+    """The versions of a model, newest first."""
+    model = readable_model(platform, actor, name)
+    return platform.catalogue.versions(ModelRef(model.zone, model.name), limit=limit, cursor=cursor)
+
+
+def patch_model(platform: Platform, actor: Actor, name: str, patch: ModelPatch) -> RegisteredModel:
+    """Change description and tags."""
+    model = readable_model(platform, actor, name)
+    actor.require(Scope.MODELS_PUBLISH, model.zone)
+    platform.registry.patch_model(actor, ModelRef(model.zone, model.name), patch)
+    platform.changes.notify()
+    return readable_model(platform, actor, model.full_name)
+
+
+def set_alias(platform: Platform, actor: Actor, name: str, alias: str, version: int) -> None:
+    """Point an alias at a version. What is deployed does not move with it."""
+    found = readable_version(platform, actor, VersionRef(ModelRef.parse(name), version))
+    actor.require(Scope.MODELS_MANAGE, found.zone)
+    platform.registry.set_alias(actor, ModelRef(found.zone, found.name), check_name("alias", alias), version)
+    platform.changes.notify()
+
+
+def delete_alias(platform: Platform, actor: Actor, name: str, alias: str) -> None:
+    """Remove an alias."""
+    model = readable_model(platform, actor, name)
+    actor.require(Scope.MODELS_MANAGE, model.zone)
+    if alias not in model.aliases:
+        raise AliasNotFoundError(f"{model.name} has no alias {alias}.")
+    platform.registry.delete_alias(actor, ModelRef(model.zone, model.name), alias)
+    platform.changes.notify()
+
+
+def delete_version(platform: Platform, actor: Actor, ref: VersionRef) -> None:
+    """Delete a version that no endpoint refers to.
+
+    Raises
+    ------
+    InUseError
+        Names the endpoints that run it or could roll back to it.
+    """
+    found = readable_version(platform, actor, ref)
+    actor.require(Scope.MODELS_MANAGE, found.zone)
+    users = [
+        endpoint.name
+        for endpoint in platform.endpoints.page(frozenset({found.zone})).items
+        if any(
+            one.model == found.full_name and one.version == found.version
+            for one in (
+                *endpoint.spec.deployments,
+                *endpoint.status.history,
+                *(status.spec for status in endpoint.status.deployments),
+            )
+        )
+    ]
+    if users:
+        raise InUseError(
+            f"{found.name} version {found.version} is used by {', '.join(users)}; delete or redeploy that first.",
+            hint=f"mp delete {users[0]}",
+        )
+    number = VersionRef(ModelRef(found.zone, found.name), found.version)
+    platform.registry.delete_version(actor, number)
+    platform.changes.notify()
+
+
+def card_revisions(platform: Platform, actor: Actor, ref: VersionRef) -> list[CardRevision]:
+    """Every revision of a version's card, newest first."""
+    found = readable_version(platform, actor, ref)
+    return platform.catalogue.card_revisions(VersionRef(ModelRef(found.zone, found.name), found.version))
+
+
+def revise_card(
+    platform: Platform, actor: Actor, ref: VersionRef, card: ModelCard, revision: int | None
+) -> CardRevision:
+    """Write a new revision of a version's card.
+
+    Parameters
+    ----------
+    revision
+        The revision that was read; None means the newest.
+
+    Raises
+    ------
+    CardIncompleteError
+        If the new card lacks what its tier or the zone demands.
+    ChangedSinceReadError
+        If somebody revised it in between.
+    """
+    found = readable_version(platform, actor, ref)
+    actor.require(Scope.MODELS_PUBLISH, found.zone)
+    zone = platform.zone(found.zone)
+    problems = missing_fields(card, zone.spec.mandatory_fields)
+    if card.tier < zone.spec.minimum_tier or problems:
+        raise CardIncompleteError(
+            f"The card of {found.name} version {found.version} was not changed: it would be incomplete"
+            f" (tier {int(card.tier)}, zone {found.zone})",
+            fields=problems,
+        )
+    data = {"version": found.version, "sha256": card.digest()}
+    event = NewEvent(type=EventType.CARD_REVISED, actor=actor.name, zone=found.zone, subject=found.full_name, data=data)
+    number = VersionRef(ModelRef(found.zone, found.name), found.version)
+    written = platform.catalogue.revise_card(number, card, revision or found.card_revision, actor.name, event)
+    platform.changes.notify()
+    return written
+
+
+def version_file(platform: Platform, actor: Actor, ref: VersionRef, path: str) -> Path:
+    """Where one file of a version lies.
+
+    Raises
+    ------
+    NotFoundError
+        If the version has no such file.
+    """
+    found = readable_version(platform, actor, ref)
+    if path not in {file.path for file in found.files}:
+        raise NotFoundError(f"{found.name} version {found.version} has no file {path}.")
+    return platform.catalogue.directory(found) / path
