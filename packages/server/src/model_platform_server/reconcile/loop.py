@@ -1,0 +1,91 @@
+"""The loop that moves what is observed towards what is desired: one worker per endpoint at a time, several endpoints at once."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+from model_platform_core.refs import EndpointRef
+from model_platform_server.reconcile.endpoint import EndpointReconciler
+from model_platform_server.services.platform import Platform
+
+TICK_SECONDS = 1.0
+SWEEP_TICKS = 300
+
+log = logging.getLogger(__name__)
+
+
+class Reconciler:
+    """Runs until it is stopped. Whatever it was doing then is taken up by the next server: every step is idempotent."""
+
+    def __init__(self, platform: Platform, workers: int = 8) -> None:
+        self._platform = platform
+        self._pool = ThreadPoolExecutor(workers, thread_name_prefix="reconcile")
+        self._busy: set[EndpointRef] = set()
+        self._again: set[EndpointRef] = set()
+        self._lock = threading.Lock()
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="reconciler", daemon=True)
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop between steps; what runs goes on running."""
+        self._stopping.set()
+        self._platform.changes.reconciler.set()
+        self._thread.join(10)
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def _run(self) -> None:
+        first, ticks = True, 0
+        while not self._stopping.is_set():
+            self._platform.changes.reconciler.clear()
+            try:
+                for ref in self._due(everything=first):
+                    self._submit(ref)
+                first = False
+                if ticks % SWEEP_TICKS == 0 and self._platform.registry.ready():
+                    self._platform.registry.sweep()
+                ticks += 1
+            except Exception:
+                # The database may be away for a moment; the next tick tries again, and the data plane goes on.
+                log.exception("the reconciler could not look around")
+            self._platform.changes.reconciler.wait(TICK_SECONDS)
+
+    def _due(self, *, everything: bool) -> set[EndpointRef]:
+        due = set(self._platform.target.maintain())
+        now = self._platform.clock.now()
+        cursor: str | None = None
+        while True:
+            page = self._platform.endpoints.page(None, cursor=cursor)
+            for endpoint in page.items:
+                expired = any(one.warm_until and one.warm_until <= now for one in endpoint.status.deployments)
+                if everything or expired or not endpoint.settled:
+                    due.add(endpoint.ref)
+            cursor = page.next_cursor
+            if cursor is None:
+                return due
+
+    def _submit(self, ref: EndpointRef) -> None:
+        with self._lock:
+            if ref in self._busy:
+                self._again.add(ref)
+                return
+            self._busy.add(ref)
+        self._pool.submit(self._work, ref)
+
+    def _work(self, ref: EndpointRef) -> None:
+        try:
+            EndpointReconciler(self._platform, ref, self._stopping).reconcile()
+        except Exception:
+            log.exception("endpoint %s could not be reconciled; it is tried again", ref)
+        finally:
+            with self._lock:
+                self._busy.discard(ref)
+                again = ref in self._again and not self._stopping.is_set()
+                self._again.discard(ref)
+            if again:
+                self._submit(ref)

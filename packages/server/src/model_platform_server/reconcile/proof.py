@@ -1,0 +1,81 @@
+"""The parity proof: the sample kept at publish is replayed through the gateway, on a path of its own."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import platform as machine
+import secrets
+from collections.abc import Mapping
+
+from pydantic import ValidationError
+
+from model_platform_core.access import SYSTEM
+from model_platform_core.deployments import Access, DeploymentSpec, Endpoint, Failure
+from model_platform_core.errors import ParityFailedError
+from model_platform_core.models import ModelVersion
+from model_platform_core.parity import ParityReport, ParitySample, compare_answers
+from model_platform_server.ports import PARITY_PATH, RoutePlan
+from model_platform_server.reconcile.plans import version_of
+from model_platform_server.services.platform import Platform
+
+_TOKEN_FOR = dt.timedelta(minutes=5)
+
+
+def read_sample(platform: Platform, version: ModelVersion) -> ParitySample | None:
+    """The parity sample of a version; None where none was kept (a plain MLflow client published it)."""
+    path = platform.catalogue.directory(version) / PARITY_PATH
+    if not path.is_file():
+        return None
+    try:
+        return ParitySample.model_validate(json.loads(path.read_bytes()))
+    except (ValueError, ValidationError):
+        raise ParityFailedError(
+            f"The parity sample of {version.name} version {version.version} cannot be read; publish the model again."
+        ) from None
+
+
+def prove(
+    platform: Platform, endpoint: Endpoint, deployment: DeploymentSpec, weights: Mapping[str, int]
+) -> ParityReport | None:
+    """Replay the sample on a private path to this deployment and compare; None if there is no sample.
+
+    Parameters
+    ----------
+    weights
+        The traffic in force, which does not change here.
+    """
+    sample = read_sample(platform, version_of(platform, deployment))
+    if sample is None or not sample.records:
+        return None
+    ref = endpoint.ref
+    path = f"/.parity/{secrets.token_urlsafe(24)}"
+    token = None
+    if endpoint.spec.access is Access.TOKEN:
+        expires = platform.clock.now() + _TOKEN_FOR
+        token = platform.keys.sign_endpoint_token(str(ref), secrets.token_hex(8), SYSTEM.name, expires)
+    platform.target.route(RoutePlan(ref, weights, private={deployment.name: path}))
+    answers = platform.target.call(path, sample.records, token)
+    return compare_answers(sample, answers)
+
+
+def words_of(report: ParityReport | None) -> str:
+    """What the card says of the proof."""
+    if report is None:
+        return "no sample was kept at publish"
+    if not report.deterministic:
+        return f"{report.rows} of {report.rows} answers of the same type; the model is not deterministic"
+    return (
+        f"{report.equal} of {report.rows} answers as in the notebook, largest difference {report.largest_difference:g}"
+    )
+
+
+def parity_failure(version: ModelVersion, report: ParityReport) -> Failure:
+    """Why nothing was switched, and what to change."""
+    wrong = report.rows - report.equal
+    message = f"{wrong} of {report.rows} rows are answered differently than in the notebook."
+    environment = version.lineage.environment
+    hint = f"%mp_publish model --name {version.name}"
+    if environment is not None and environment.host not in (None, machine.node()):
+        message += f" The notebook ran on {environment.host}, with Python {environment.python}."
+    return Failure(code=ParityFailedError.code, message=message, hint=hint)
