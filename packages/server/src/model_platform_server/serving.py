@@ -1,0 +1,101 @@
+"""Running the server: the port first, then everything else; MLflow, which takes seconds to import, last."""
+
+from __future__ import annotations
+
+import getpass
+import logging
+import logging.handlers
+import secrets
+import socket
+from pathlib import Path
+
+import uvicorn
+
+from model_platform_core.errors import ServerUnavailableError
+from model_platform_server.adapters.mlflow.context import acting_as
+from model_platform_server.app import create_app
+from model_platform_server.bootstrap import ensure_owner, write_private
+from model_platform_server.compose import compose
+from model_platform_server.discovery import StateDirectory
+from model_platform_server.settings import Settings
+
+PORT_FILE = "server.port"
+LOG_BYTES, LOG_FILES = 5 << 20, 3
+
+
+def serve(settings: Settings) -> None:
+    """Run until told to stop (SIGTERM, SIGINT). Endpoints go on answering afterwards.
+
+    Raises
+    ------
+    StorageUnavailableError
+        If the state directory cannot be written.
+    ServerUnavailableError
+        If another server holds it, or the port is taken.
+    """
+    directory = StateDirectory(settings.state)
+    directory.hold()
+    _log_to(directory.path / "logs")
+    listener = _listen(settings, directory.path)
+    try:
+        _serve(settings, directory, listener)
+    finally:
+        listener.close()
+        directory.release()
+
+
+def _serve(settings: Settings, directory: StateDirectory, listener: socket.socket) -> None:
+    url = f"http://{settings.host}:{listener.getsockname()[1]}"
+    composition = compose(settings)
+    ensure_owner(composition.platform, settings.owner or getpass.getuser(), directory.path)
+    proof_key = secrets.token_hex(32)
+    app = create_app(
+        composition.platform,
+        proof_key=proof_key,
+        url=url,
+        mlflow=composition.registry.application,
+        acting_as=acting_as,
+        allowed_hosts=settings.allowed_hosts,
+        allowed_origins=settings.allowed_origins,
+    )
+    composition.registry.start()
+    composition.reconciler.start()
+    server = uvicorn.Server(
+        uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=5, server_header=False)
+    )
+    directory.announce(url, proof_key)
+    try:
+        server.run(sockets=[listener])
+    finally:
+        composition.reconciler.stop()
+        composition.registry.stop()
+
+
+def _listen(settings: Settings, state: Path) -> socket.socket:
+    """The listening socket: on the port that is asked for, else on the one of last time, else on a free one."""
+    kept = state / PORT_FILE
+    last = int(kept.read_text()) if kept.exists() and kept.read_text().isdigit() else 0
+    for port in [settings.port] if settings.port else [last, 0]:
+        listener = socket.socket(socket.AF_INET6 if ":" in settings.host else socket.AF_INET)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((settings.host, port))
+            listener.listen(512)
+        except OSError as error:
+            listener.close()
+            if settings.port:
+                why = f"Port {port} of {settings.host} cannot be had ({error.strerror})"
+                raise ServerUnavailableError(f"{why}; choose another with --port.") from None
+            continue
+        write_private(kept, str(listener.getsockname()[1]))
+        return listener
+    raise ServerUnavailableError(f"No port of {settings.host} can be had.")
+
+
+def _log_to(folder: Path) -> None:
+    folder.mkdir(mode=0o700, exist_ok=True)
+    handler = logging.handlers.RotatingFileHandler(folder / "server.log", maxBytes=LOG_BYTES, backupCount=LOG_FILES)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
+    for chatty in ("alembic", "httpx", "mlflow", "uvicorn.access"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
