@@ -1,0 +1,195 @@
+"""What a model answers, and its forms on the wire: records, MLflow's and KServe's predictions, V2 tensors.
+
+A model may answer with nearly anything. Here it becomes one of three shapes, of which each knows its rows, can be
+divided among the calls that were joined for it, and can be written in every protocol:
+
+- :class:`ArrayAnswers`: an array, one entry per row (1-D), or one line per row (2-D and more);
+- :class:`ColumnAnswers`: columns with names (a DataFrame, a dictionary of arrays);
+- :class:`ListAnswers`: a list of anything.
+"""
+
+import base64
+from collections.abc import Sequence
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Any, Protocol
+
+import numpy as np
+import orjson
+
+from model_platform_runner.errors import CallError
+from model_platform_runner.values import Array, object_array
+
+PREDICTION = "prediction"  # the name of an answer that has none of its own
+_DATATYPES = {"bool": "BOOL", "float16": "FP16", "float32": "FP32", "float64": "FP64"} | {
+    f"{sign}int{bits}": f"{sign.upper()}INT{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)
+}
+_OPTIONS = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS
+
+
+class Answers(Protocol):
+    """The answers to one batch of rows."""
+
+    rows: int
+
+    def part(self, start: int, stop: int) -> "Answers":
+        """Return the answers to some of the rows."""
+
+    def records(self) -> list[Any]:
+        """Return one JSON object per row, as far as the answers have a row each."""
+
+    def predictions(self) -> Any:
+        """Return what KServe's V1 and MLflow's scoring protocol call predictions: the model's own shape."""
+
+    def tensors(self) -> dict[str, Array]:
+        """Return V2's outputs by name."""
+
+
+class ArrayAnswers:
+    """An array; the names are those of its second axis, for protocols that name things."""
+
+    def __init__(self, array: Array, names: Sequence[str] | None = None) -> None:
+        self.array = array
+        self.names = list(names) if names and array.ndim == 2 and array.shape[1] == len(names) else None
+        self.rows = len(array)
+
+    def part(self, start: int, stop: int) -> "ArrayAnswers":
+        return ArrayAnswers(self.array[start:stop], self.names)
+
+    def records(self) -> list[Any]:
+        if self.names:
+            return [dict(zip(self.names, row, strict=True)) for row in _listed(self.array)]
+        return [{PREDICTION: value} for value in _listed(self.array)]
+
+    def predictions(self) -> Any:
+        return self.array
+
+    def tensors(self) -> dict[str, Array]:
+        return {PREDICTION: self.array}
+
+
+class ColumnAnswers:
+    """Columns with names, all of one length."""
+
+    def __init__(self, columns: dict[str, Array]) -> None:
+        self.columns = columns
+        self.rows = len(next(iter(columns.values()), ()))
+
+    def part(self, start: int, stop: int) -> "ColumnAnswers":
+        return ColumnAnswers({name: values[start:stop] for name, values in self.columns.items()})
+
+    def records(self) -> list[Any]:
+        columns = [_listed(values) for values in self.columns.values()]
+        return [dict(zip(self.columns, row, strict=True)) for row in zip(*columns, strict=True)]
+
+    def predictions(self) -> Any:
+        return self.records()
+
+    def tensors(self) -> dict[str, Array]:
+        return self.columns
+
+
+class ListAnswers:
+    """A list of anything: texts, objects, lists of different lengths."""
+
+    def __init__(self, values: list[Any]) -> None:
+        self.values = values
+        self.rows = len(values)
+
+    def part(self, start: int, stop: int) -> "ListAnswers":
+        return ListAnswers(self.values[start:stop])
+
+    def records(self) -> list[Any]:
+        return [value if isinstance(value, dict) else {PREDICTION: value} for value in self.values]
+
+    def predictions(self) -> Any:
+        return self.values
+
+    def tensors(self) -> dict[str, Array]:
+        return {PREDICTION: object_array(self.values)}
+
+
+def answers_from(result: Any, names: Sequence[str] | None) -> Answers:
+    """Bring what a model returned into one of the three shapes; the names are for the columns of a bare array."""
+    if hasattr(result, "toarray"):
+        result = result.toarray()  # a sparse matrix
+    if hasattr(result, "to_dict") and hasattr(result, "columns"):
+        return ColumnAnswers({str(name): result[name].to_numpy() for name in result.columns})
+    if hasattr(result, "to_numpy"):
+        result = result.to_numpy()  # a Series or an Index
+    if isinstance(result, np.ndarray):
+        return ArrayAnswers(np.atleast_1d(result), names)
+    if isinstance(result, dict) and (columns := _columns(result)):
+        return ColumnAnswers(columns)
+    if isinstance(result, list | tuple):
+        return _from_list(list(result), names)
+    return ListAnswers([result])
+
+
+def datatype(array: Array) -> str:
+    """Return V2's name for what an array holds."""
+    return _DATATYPES.get(array.dtype.name, "BYTES")
+
+
+def encode(document: Any) -> bytes:
+    """Write JSON; NaN and infinities become null.
+
+    Raises
+    ------
+    CallError
+        ``failed_prediction`` (500): the model answered with something that JSON cannot hold.
+    """
+    try:
+        return orjson.dumps(document, default=_plain, option=_OPTIONS)
+    except TypeError as error:
+        cause = error.__cause__ if isinstance(error.__cause__, _NotJSON) else None
+        what = f" ({cause})" if cause else ""
+        raise CallError(500, "failed_prediction", f"The model's answer cannot be written as JSON{what}.") from None
+
+
+class _NotJSON(TypeError):
+    """The text is the name of a type, nothing else."""
+
+
+def _from_list(values: list[Any], names: Sequence[str] | None) -> Answers:
+    arrays = [value for value in values if isinstance(value, np.ndarray) and value.ndim]
+    if values and len(arrays) == len(values) and len({len(each) for each in arrays}) == 1 and arrays[0].ndim > 1:
+        # scikit-learn answers predict_proba of several outputs so: one matrix per output, not per row
+        named = names if names and len(names) == len(arrays) else [f"output_{n}" for n in range(len(arrays))]
+        return ColumnAnswers(dict(zip(named, arrays, strict=True)))
+    return ListAnswers(values)
+
+
+def _columns(result: dict[Any, Any]) -> dict[str, Array] | None:
+    columns = {}
+    for name, values in result.items():
+        if hasattr(values, "to_numpy"):
+            columns[str(name)] = values.to_numpy()
+        elif isinstance(values, np.ndarray) and values.ndim:
+            columns[str(name)] = values
+        elif isinstance(values, list):
+            columns[str(name)] = object_array(values)
+        else:
+            return None
+    return columns if len({len(values) for values in columns.values()}) == 1 else None
+
+
+def _listed(array: Array) -> list[Any]:
+    """Return an array as a list that orjson writes; dates stay numpy's, whose own list would be of numbers."""
+    return list(array) if array.dtype.kind == "M" else array.tolist()
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.ndarray | np.generic):
+        return _listed(value) if isinstance(value, np.ndarray) else value.item()
+    if isinstance(value, datetime | date):
+        return value.isoformat()
+    if isinstance(value, Decimal):
+        return float(value)
+    if isinstance(value, bytes):
+        return base64.b64encode(value).decode()
+    if isinstance(value, set | frozenset):
+        return list(value)
+    if type(value).__name__ in ("NAType", "NaTType"):
+        return None
+    raise _NotJSON(type(value).__name__)

@@ -1,0 +1,87 @@
+"""The configuration that a runner is started with: one JSON file."""
+
+import json
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, Literal
+
+from model_platform_runner.errors import StartError
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one runner takes on: bytes of a body, rows of a call, seconds of a call, calls at once."""
+
+    body_bytes: int = 16 * 1024 * 1024
+    rows: int = 10_000
+    seconds: float = 30.0
+    concurrent: int = 1024
+
+
+@dataclass(frozen=True)
+class Config:
+    """Whose version is served, from where, on which sockets, for whom."""
+
+    zone: str
+    endpoint: str
+    model: str
+    version: str
+    deployment: str
+    runner_id: str
+    model_directory: Path
+    files: dict[str, str]
+    socket: Path
+    control_socket: Path
+    access: Literal["token", "open"]
+    audience: str
+    public_keys: dict[str, str]
+    revoked_file: Path | None
+    url: str
+    limits: Limits = field(default_factory=Limits)
+
+
+def read_config(path: Path) -> Config:
+    """Read the configuration.
+
+    Raises
+    ------
+    StartError
+        ``failed_start``: the file cannot be read, or a key is missing, unknown or not what it should be.
+    """
+    try:
+        document = json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise _wrong(f"{path} cannot be read ({type(error).__name__})") from error
+    if not isinstance(document, dict):
+        raise _wrong("it is not a JSON object")
+    _check_keys(document, Config, "")
+    limits = document.get("limits", {})
+    _check_keys(limits, Limits, "limits.")
+    if document["access"] not in ("token", "open"):
+        raise _wrong("access is neither token nor open")
+    revoked = document["revoked_file"]
+    return Config(
+        **{
+            **document,
+            "version": str(document["version"]),
+            "model_directory": Path(document["model_directory"]),
+            "socket": Path(document["socket"]),
+            "control_socket": Path(document["control_socket"]),
+            "revoked_file": None if revoked is None else Path(revoked),
+            "url": document["url"].rstrip("/"),
+            "limits": Limits(**limits),
+        }
+    )
+
+
+def _check_keys(document: dict[str, Any], kind: type, prefix: str) -> None:
+    known = {each.name for each in fields(kind)}
+    optional = known if kind is Limits else {"limits"}
+    if missing := sorted(known - optional - document.keys()):
+        raise _wrong(f"{prefix}{missing[0]} is missing")
+    if unknown := sorted(document.keys() - known):
+        raise _wrong(f"{prefix}{unknown[0]} is not a known key")
+
+
+def _wrong(what: str) -> StartError:
+    return StartError("failed_start", f"The runner's configuration is not usable: {what}.")

@@ -1,0 +1,299 @@
+"""What a model takes, from its MLflow signature: the check that every protocol's rows go through."""
+
+import difflib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from model_platform_runner.errors import CallError, Problem, invalid_input
+from model_platform_runner.values import Array, Misfit, Spec, object_array, read_values
+
+WHOLE = ""  # the name of the only column where rows have no named columns
+_SHOWN_NAME = 60  # characters of a caller's own column name that an answer repeats
+_SHOWN_PROBLEMS = 20
+
+
+@dataclass(slots=True)
+class Batch:
+    """Checked rows: one array per column, all of ``rows`` entries along their first axis."""
+
+    columns: dict[str, Array]
+    rows: int
+    params: dict[str, Any] | None = None
+
+
+def join(batches: Sequence[Batch]) -> Batch:
+    """Return one batch with the rows of several that came through the same contract."""
+    columns = {name: np.concatenate([each.columns[name] for each in batches]) for name in batches[0].columns}
+    return Batch(columns, sum(each.rows for each in batches))
+
+
+class InputContract(Protocol):
+    """How rows become a batch. Every method raises :class:`CallError` (422, 413) for what does not fit."""
+
+    joinable: bool  # whether batches of several calls may be joined into one
+
+    def read_rows(self, rows: list[Any]) -> Batch:
+        """Read rows: objects by column name, or lists in the order of the signature."""
+
+    def read_columns(self, columns: dict[str, list[Any]]) -> Batch:
+        """Read whole columns by name."""
+
+
+@dataclass(frozen=True)
+class Field:
+    """A named column: MLflow's spec of it, and whether it may be null or left out."""
+
+    name: str
+    spec: Spec
+    required: bool
+
+    @property
+    def type(self) -> str:
+        return str(self.spec["type"])
+
+
+class NamedColumns:
+    """Rows with named columns of known types: a table."""
+
+    joinable = True
+
+    def __init__(self, fields: Sequence[Field], row_limit: int) -> None:
+        self.fields = tuple(fields)
+        self._names = frozenset(each.name for each in fields)
+        self._row_limit = row_limit
+
+    def read_rows(self, rows: list[Any]) -> Batch:
+        check_size(len(rows), self._row_limit)
+        if set(map(type, rows)) == {list}:
+            rows = self._by_name(rows)
+        problems = [] if all(type(row) is dict and row.keys() == self._names for row in rows) else self._misshapen(rows)
+        if problems:
+            raise _refusal(problems)
+        return self._read({each.name: [row.get(each.name) for row in rows] for each in self.fields}, len(rows))
+
+    def read_columns(self, columns: dict[str, list[Any]]) -> Batch:
+        problems = self._unknown(columns, None) + self._missing(columns, None)
+        if problems:
+            raise _refusal(problems)
+        sizes = {len(values) for values in columns.values()}
+        if len(sizes) != 1:
+            raise invalid_input("The columns have different lengths." if sizes else "There are no rows.")
+        (rows,) = sizes
+        check_size(rows, self._row_limit)
+        return self._read({each.name: columns.get(each.name) or [None] * rows for each in self.fields}, rows)
+
+    def _read(self, columns: dict[str, list[Any]], rows: int) -> Batch:
+        problems: list[Problem] = []
+        arrays = {}
+        for field in self.fields:
+            try:
+                arrays[field.name] = read_values(field.spec, columns[field.name], nullable=not field.required)
+            except Misfit as misfit:
+                problems.append({"field": field.name, "row": misfit.row, "problem": misfit.problem})
+        if problems:
+            raise _refusal(problems)
+        return Batch(arrays, rows)
+
+    def _by_name(self, rows: list[list[Any]]) -> list[dict[str, Any]]:
+        for position, row in enumerate(rows):
+            if len(row) != len(self.fields):
+                expected = f"row {position} has {len(row)} values, not {len(self.fields)}"
+                raise invalid_input(f"{_sentence(expected)} (one for each of: {_listed(self.fields)}).")
+        names = [each.name for each in self.fields]
+        return [dict(zip(names, row, strict=True)) for row in rows]
+
+    def _misshapen(self, rows: list[Any]) -> list[Problem]:
+        problems: dict[tuple[str, str], Problem] = {}
+        for position, row in enumerate(rows):
+            if type(row) is not dict:
+                raise invalid_input(f"Row {position} must be an object with the columns {_listed(self.fields)}.")
+            for problem in self._unknown(row, position) + self._missing(row, position):
+                problems.setdefault((problem["field"], problem["problem"]), problem)
+        return list(problems.values())
+
+    def _unknown(self, columns: dict[str, Any], row: int | None) -> list[Problem]:
+        problems = []
+        for name in columns.keys() - self._names:
+            close = difflib.get_close_matches(name, self._names, n=1)
+            hint = f', did you mean "{close[0]}"?' if close else ""
+            problems.append(_problem(name[:_SHOWN_NAME], row, f"is not a column of this model{hint}"))
+        return sorted(problems, key=lambda problem: problem["field"])
+
+    def _missing(self, columns: dict[str, Any], row: int | None) -> list[Problem]:
+        required = [each.name for each in self.fields if each.required]
+        return [_problem(name, row, "is missing") for name in required if name not in columns]
+
+
+class UnnamedColumn:
+    """Rows that are one value each, without a name: what MLflow makes of ``list[str]`` and other type hints."""
+
+    joinable = True
+
+    def __init__(self, spec: Spec, row_limit: int) -> None:
+        self.spec = spec
+        self._row_limit = row_limit
+
+    def read_rows(self, rows: list[Any]) -> Batch:
+        check_size(len(rows), self._row_limit)
+        try:
+            return Batch({WHOLE: read_values(self.spec, rows, nullable=not self.spec.get("required", True))}, len(rows))
+        except Misfit as misfit:
+            raise _refusal([{"row": misfit.row, "problem": misfit.problem}]) from None
+
+    def read_columns(self, columns: dict[str, list[Any]]) -> Batch:
+        return self.read_rows(_only(columns))
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """An array: its dtype, and its shape with -1 for what may vary; the first axis counts rows."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+
+    @property
+    def kind(self) -> str:
+        """NumPy's letter for the dtype's kind."""
+        return np.dtype(self.dtype).kind
+
+
+class Tensors:
+    """Rows that are (nested) lists of numbers or strings: one unnamed tensor, or several by name."""
+
+    def __init__(self, tensors: Sequence[Tensor], row_limit: int) -> None:
+        self.tensors = tuple(tensors)
+        self.joinable = all(each.shape[:1] == (-1,) for each in tensors)
+        self._row_limit = row_limit
+
+    def read_rows(self, rows: list[Any]) -> Batch:
+        check_size(len(rows), self._row_limit)
+        if self.tensors[0].name == WHOLE:
+            return self._read({WHOLE: rows}, len(rows))
+        names = {each.name for each in self.tensors}
+        for position, row in enumerate(rows):
+            if type(row) is not dict or row.keys() != names:
+                raise invalid_input(f"Row {position} must be an object with the names {_listed(self.tensors)}.")
+        return self._read({name: [row[name] for row in rows] for name in names}, len(rows))
+
+    def read_columns(self, columns: dict[str, list[Any]]) -> Batch:
+        if self.tensors[0].name == WHOLE:
+            return self.read_rows(_only(columns))
+        if columns.keys() != {each.name for each in self.tensors}:
+            raise invalid_input(f"The inputs must be {_listed(self.tensors)}.")
+        sizes = {len(values) for values in columns.values()}
+        if len(sizes) != 1:
+            raise invalid_input("The inputs have different numbers of rows.")
+        (rows,) = sizes
+        check_size(rows, self._row_limit)
+        return self._read(columns, rows)
+
+    def _read(self, columns: dict[str, list[Any]], rows: int) -> Batch:
+        return Batch({each.name: _read_tensor(each, columns[each.name]) for each in self.tensors}, rows)
+
+
+class AnyRows:
+    """Rows of a model without a signature: taken as they come, and never joined with others."""
+
+    joinable = False
+
+    def __init__(self, row_limit: int) -> None:
+        self._row_limit = row_limit
+
+    def read_rows(self, rows: list[Any]) -> Batch:
+        check_size(len(rows), self._row_limit)
+        if len(set(map(type, rows))) != 1:
+            raise invalid_input("The rows must be all objects, or all lists, or all plain values.")
+        return Batch({WHOLE: object_array(rows)}, len(rows))
+
+    def read_columns(self, columns: dict[str, list[Any]]) -> Batch:
+        if len({len(values) for values in columns.values()}) != 1:
+            raise invalid_input("The columns have different lengths.")
+        return self.read_rows([dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)])
+
+
+def input_contract(signature: list[dict[str, Any]] | None, row_limit: int) -> InputContract:
+    """Return the contract of a signature's inputs, MLflow's own JSON parsed; None for a model without signature."""
+    if not signature:
+        return AnyRows(row_limit)
+    if signature[0]["type"] == "tensor":
+        return Tensors([_tensor(each) for each in signature], row_limit)
+    if len(signature) == 1 and "name" not in signature[0]:
+        return UnnamedColumn(signature[0], row_limit)
+    fields = [
+        Field(str(each.get("name", position)), each, each.get("required", True))
+        for position, each in enumerate(signature)
+    ]
+    return NamedColumns(fields, row_limit)
+
+
+def check_size(rows: int, limit: int) -> None:
+    """Refuse no rows (422) and more than the limit (413)."""
+    if rows == 0:
+        raise invalid_input("There are no rows.")
+    if rows > limit:
+        raise CallError(413, "exceeds_rows", f"At most {limit} rows fit into one call; this one has {rows}.")
+
+
+def _tensor(document: dict[str, Any]) -> Tensor:
+    spec = document["tensor-spec"]
+    return Tensor(document.get("name", WHOLE), spec["dtype"], tuple(spec["shape"]))
+
+
+def _read_tensor(tensor: Tensor, values: list[Any]) -> Array:
+    kind = tensor.kind
+    place = f'"{tensor.name}" ' if tensor.name else "the input "
+    try:
+        array = np.array(values, dtype=object if kind in "OUS" else None)
+    except ValueError:
+        raise invalid_input(_sentence(f"{place}has rows of different lengths.")) from None
+    expected = "numbers" if kind in "iuf" else "true or false" if kind == "b" else "strings"
+    if array.dtype.kind not in {"i": "iuf", "u": "iuf", "f": "iuf", "b": "b"}.get(kind, "O"):
+        raise invalid_input(_sentence(f"{place}must hold {expected}, in rows of one length, without null."))
+    if array.dtype == object and not all(type(each) is str for each in array.flat):
+        raise invalid_input(_sentence(f"{place}must hold {expected}."))
+    if len(array.shape) != len(tensor.shape) or any(
+        wanted not in (-1, got) for wanted, got in zip(tensor.shape, array.shape, strict=True)
+    ):
+        wanted = list(tensor.shape)
+        raise invalid_input(_sentence(f"{place}must have the shape {wanted}, not {list(array.shape)}."))
+    with np.errstate(all="ignore"):
+        cast = array.astype(tensor.dtype)
+    if kind in "iu" and not np.array_equal(cast, array):
+        raise invalid_input(_sentence(f"{place}must hold whole numbers that fit into {tensor.dtype}."))
+    if kind == "f" and not np.isfinite(cast).all():
+        raise invalid_input(_sentence(f"{place}must hold numbers that fit into {tensor.dtype}."))
+    return cast
+
+
+def _only(columns: dict[str, list[Any]]) -> list[Any]:
+    if len(columns) != 1:
+        raise invalid_input("This model takes a single input.")
+    (values,) = columns.values()
+    return values
+
+
+def _problem(field: str, row: int | None, problem: str) -> Problem:
+    return {"field": field, "problem": problem} if row is None else {"field": field, "row": row, "problem": problem}
+
+
+def _refusal(problems: list[Problem]) -> CallError:
+    first = problems[0]
+    place = [f"row {first['row']}"] if "row" in first else []
+    if "field" in first:
+        place.append(f'"{first["field"]}"')
+    more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+    message = f"{', '.join(place)} {first['problem']}{more}"
+    return invalid_input(_sentence(message if message.endswith("?") else f"{message}."), problems[:_SHOWN_PROBLEMS])
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def _listed(named: Sequence[Field] | Sequence[Tensor]) -> str:
+    names = [each.name for each in named]
+    return ", ".join(names[:12]) + (", …" if len(names) > 12 else "")

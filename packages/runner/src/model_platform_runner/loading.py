@@ -1,0 +1,164 @@
+"""Loading a model: scikit-learn's own file directly, everything else through the MLflow of the model's environment."""
+
+import importlib
+import os
+import pickle
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from model_platform_runner.description import Description
+from model_platform_runner.errors import StartError
+from model_platform_runner.inputs import AnyRows, Field, NamedColumns, UnnamedColumn, input_contract
+from model_platform_runner.predictor import Predictor, prepare_for
+
+# Types that skops does not know and that scikit-learn's own models are made of: read, and found to hold data alone.
+REVIEWED_TYPES = (
+    "numpy.dtype",
+    "scipy.sparse._csr.csr_matrix",
+    "sklearn._loss.link.Interval",
+    "sklearn.compose._column_transformer._RemainderColsList",
+    "sklearn.ensemble._hist_gradient_boosting.binning._BinMapper",
+    "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
+    "sklearn.neighbors._ball_tree.BallTree",
+    "sklearn.neighbors._kd_tree.KDTree",
+    "sklearn.tree._tree.Tree",
+)
+_INTEGERS = ("long", "integer")
+
+
+def load(description: Description, row_limit: int) -> Predictor:
+    """Load a model and whatever code came with it.
+
+    Raises
+    ------
+    StartError
+        ``failed_import`` names the module that the environment lacks; ``failed_start`` the type of what was raised.
+    """
+    sys.dont_write_bytecode = True  # a model directory holds what was published, to the last file
+    try:
+        if "sklearn" in description.flavors:
+            return _load_sklearn(description, row_limit)
+        return _load_pyfunc(description, row_limit)
+    except StartError:
+        raise
+    except BaseException as error:  # noqa: BLE001 - a model may raise anything, SystemExit too
+        raise start_error(error) from error
+
+
+def start_error(error: BaseException) -> StartError:
+    """Put into one sentence why a model did not load: the module that is missing, or the type of the error."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, ModuleNotFoundError) and cause.name:
+            return StartError("failed_import", f"The model's environment has no module named {cause.name}.")
+        cause = cause.__cause__ or cause.__context__
+    if isinstance(error, ImportError):
+        where = f" from {error.name}" if error.name else ""
+        return StartError("failed_import", f"The model's environment cannot import something{where} (ImportError).")
+    return StartError("failed_start", f"The model could not be loaded: {type(error).__name__}.")
+
+
+def _load_sklearn(description: Description, row_limit: int) -> Predictor:
+    flavor = description.flavors["sklearn"]
+    _add_code(description.directory, flavor.get("code"))
+    model = _read_model(description.directory / flavor["pickled_model"], flavor)
+    method = description.published.answers or description.flavors.get("python_function", {}).get("predict_fn")
+    method = method or "predict"
+    call = getattr(model, method, None)
+    if not callable(call):
+        raise StartError("failed_start", f'The model has no method "{method}".')
+    _one_thread(model)
+    contract = input_contract(description.inputs, row_limit)
+    if isinstance(contract, AnyRows) and hasattr(model, "feature_names_in_"):
+        fields = [Field(str(name), {"type": "any"}, required=True) for name in model.feature_names_in_]
+        contract = NamedColumns(fields, row_limit)
+        contract.joinable = False  # their dtypes are found from the values that come together
+    fitted_on_array = hasattr(model, "n_features_in_") and not hasattr(model, "feature_names_in_")
+    path, prepare = prepare_for(contract, matrices=fitted_on_array, lists=False)
+    return Predictor(
+        flavor="sklearn",
+        method=method,
+        contract=contract,
+        path=path,
+        prepare=prepare,
+        call=lambda data, _params: call(data),
+        output_names=_output_names(description, model, method),
+        on_loop=True,
+    )
+
+
+def _load_pyfunc(description: Description, row_limit: int) -> Predictor:
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    pyfunc: Any = importlib.import_module("mlflow.pyfunc")
+    _stop_tracing()
+    model = pyfunc.load_model(str(description.directory))
+    contract = input_contract(description.inputs, row_limit)
+    if isinstance(contract, NamedColumns):
+        contract = NamedColumns([_without_missing_integers(each) for each in contract.fields], row_limit)
+    lists = isinstance(contract, UnnamedColumn) and description.from_type_hint
+    path, prepare = prepare_for(contract, matrices=False, lists=lists)
+    params = tuple(each["name"] for each in description.params or ())
+
+    def call(data: Any, given: dict[str, Any] | None) -> Any:
+        return model.predict(data, params=given) if given else model.predict(data)
+
+    return Predictor(
+        flavor="pyfunc",
+        method="predict",
+        contract=contract,
+        path=path,
+        prepare=prepare,
+        call=call,
+        output_names=_names(description.published.output_names or description.published.classes),
+        params=params,
+    )
+
+
+def _read_model(file: Path, flavor: dict[str, Any]) -> Any:
+    if flavor.get("serialization_format") == "skops":
+        skops: Any = importlib.import_module("skops.io")
+        trusted = sorted({*REVIEWED_TYPES, *(flavor.get("skops_trusted_types") or ())})
+        return skops.load(file, trusted=trusted)
+    with file.open("rb") as stream:
+        return pickle.load(stream)  # noqa: S301 - what cloudpickle wrote too; the gate decides who may publish pickles
+
+
+def _one_thread(model: Any) -> None:
+    """Let no part of a model start threads of its own: runners are scaled by processes."""
+    if not hasattr(model, "get_params"):
+        return
+    jobs = {name: 1 for name, value in model.get_params().items() if name.endswith("n_jobs") and value not in (None, 1)}
+    if jobs:
+        model.set_params(**jobs)
+
+
+def _add_code(directory: Path, code: str | None) -> None:
+    if code:
+        sys.path.insert(0, str(directory / code))
+
+
+def _stop_tracing() -> None:
+    """Keep MLflow from recording what goes into models and comes out of them."""
+    mlflow: Any = importlib.import_module("mlflow")
+    if hasattr(mlflow, "tracing"):
+        mlflow.tracing.disable()
+
+
+def _without_missing_integers(field: Field) -> Field:
+    """MLflow passes no missing value in a column of whole numbers to a pyfunc model: demand what it would refuse."""
+    return Field(field.name, field.spec, required=True) if field.type in _INTEGERS else field
+
+
+def _output_names(description: Description, model: Any, method: str) -> Sequence[str] | None:
+    published = description.published.output_names or description.published.classes
+    if published is None and method in ("predict_proba", "predict_log_proba", "decision_function"):
+        published = getattr(model, "classes_", None)
+        if isinstance(published, list):
+            return None  # several outputs, each with classes of its own
+    return _names(published)
+
+
+def _names(values: Any) -> Sequence[str] | None:
+    return None if values is None else [str(value) for value in values]

@@ -1,0 +1,112 @@
+"""From a batch to answers: the input in the form that the model wants, the call, the answers in a form of ours."""
+
+import importlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from model_platform_runner.answers import Answers, answers_from
+from model_platform_runner.inputs import WHOLE, Batch, Field, InputContract, NamedColumns, Tensors, UnnamedColumn
+
+Prepare = Callable[[Batch], Any]  # a batch in the form that the model wants
+Call = Callable[[Any, dict[str, Any] | None], Any]  # the model itself: input, parameters of the call
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """A loaded model. ``path`` names the form of its input, for /info."""
+
+    flavor: str
+    method: str
+    contract: InputContract
+    path: str
+    prepare: Prepare
+    call: Call
+    output_names: Sequence[str] | None = None
+    on_loop: bool = False  # whether a quick call may run on the event loop's own thread
+    params: tuple[str, ...] = field(default=())
+
+    def predict(self, batch: Batch) -> Answers:
+        """Return the model's answers; whatever the model raises passes through."""
+        return answers_from(self.call(self.prepare(batch), batch.params), self.output_names)
+
+
+def frame_builder(fields: Sequence[Field]) -> Prepare:
+    """Return what makes a DataFrame of a batch, with the dtypes that this pandas would give."""
+    pandas: Any = importlib.import_module("pandas")
+    text = pandas.Series(["text"]).dtype  # object before pandas 3, str since
+    texts = {each.name for each in fields if each.type == "string"}
+    inferred = {each.name for each in fields if each.type == "any"}
+
+    def column(name: str, values: Any) -> Any:
+        if name in texts:
+            return pandas.Series(values, dtype=text)
+        return pandas.Series(values.tolist()) if name in inferred else values
+
+    def build(batch: Batch) -> Any:
+        return pandas.DataFrame({name: column(name, values) for name, values in batch.columns.items()})
+
+    return build
+
+
+def matrix(batch: Batch) -> Any:
+    """Return the columns side by side as one array [rows, columns]."""
+    return np.column_stack(list(batch.columns.values()))
+
+
+def whole(batch: Batch) -> Any:
+    """Return the only, unnamed column as it is."""
+    return batch.columns[WHOLE]
+
+
+def tensors(batch: Batch) -> Any:
+    """Return the arrays by name."""
+    return batch.columns
+
+
+def prepare_for(contract: InputContract, *, matrices: bool, lists: bool) -> tuple[str, Prepare]:
+    """Choose the form of a model's input, and its name.
+
+    Parameters
+    ----------
+    contract
+        What the model takes.
+    matrices
+        The model was fitted on arrays: numeric columns go in as one.
+    lists
+        The model's code takes a list (MLflow type hints).
+    """
+    if isinstance(contract, NamedColumns):
+        numeric = all(each.type in ("double", "float", "long", "integer") for each in contract.fields)
+        return ("array", matrix) if matrices and numeric else ("frame", frame_builder(contract.fields))
+    if isinstance(contract, Tensors):
+        return ("array", whole) if contract.tensors[0].name == WHOLE else ("tensors", tensors)
+    if lists:
+        return "list", lambda batch: batch.columns[WHOLE].tolist()
+    return ("frame", _unnamed_frame(contract)) if isinstance(contract, UnnamedColumn) else ("rows", _any_rows(matrices))
+
+
+def _unnamed_frame(contract: UnnamedColumn) -> Prepare:
+    build = frame_builder([Field(WHOLE, contract.spec, contract.spec.get("required", True))])
+
+    def unnamed(batch: Batch) -> Any:
+        frame = build(batch)
+        frame.columns = range(1)
+        return frame
+
+    return unnamed
+
+
+def _any_rows(matrices: bool) -> Prepare:
+    """Rows of a model without signature: objects become a DataFrame as pandas infers it, lists become an array."""
+
+    def build(batch: Batch) -> Any:
+        rows = batch.columns[WHOLE].tolist()
+        if matrices and not isinstance(rows[0], dict):
+            return np.array(rows)
+        pandas: Any = importlib.import_module("pandas")
+        return pandas.DataFrame(rows)
+
+    return build

@@ -1,0 +1,127 @@
+"""Serving: two sockets on one event loop, until a signal ends it without losing a request."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from time import perf_counter
+
+import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from model_platform_runner.errors import StartError
+from model_platform_runner.http import Application
+from model_platform_runner.service import Service
+
+_BACKLOG = 2048
+_KEEP_ALIVE_SECONDS = 3900  # longer than a gateway keeps idle connections, so that it is never we who end one
+_QUIET_SECONDS = 0.5  # a kept connection on which nothing comes for so long is taken for idle when draining
+_STEP_SECONDS = 0.02
+
+
+class _Server(uvicorn.Server):
+    """Uvicorn, with the signals left to us."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def bind(path: Path) -> socket.socket:
+    """Listen on a Unix socket that only this user may open; a file left there by a dead runner is replaced.
+
+    Raises
+    ------
+    StartError
+        ``failed_start``: the path is too long, its folder is not there or not writable.
+    """
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    mask = os.umask(0o177)
+    try:
+        if path.is_socket():
+            path.unlink()
+        listener.bind(str(path))
+        listener.listen(_BACKLOG)
+    except OSError as error:
+        listener.close()
+        raise StartError("failed_start", f"The socket {path} cannot be opened: {error.strerror or error}.") from error
+    finally:
+        os.umask(mask)
+    return listener
+
+
+async def serve(service: Service, application: Application, control: Application) -> None:
+    """Serve until SIGTERM or SIGINT, then finish what is held."""
+    config, journal = service.config, service.journal
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    listeners = {path: bind(path) for path in (config.socket, config.control_socket)}
+    inodes = {path: path.stat().st_ino for path in listeners}
+    calls, controls = _server(application), _server(control)
+    tasks = [
+        asyncio.create_task(calls.serve([listeners[config.socket]])),
+        asyncio.create_task(controls.serve([listeners[config.control_socket]])),
+    ]
+    while not (calls.started and controls.started):
+        await asyncio.sleep(0)
+    journal.attach(loop)
+    journal.event("ready", pid=os.getpid(), **service.info())
+    await stop.wait()
+    journal.event("draining", in_flight=service.metrics.in_flight)
+    service.draining = True
+    _unlink(config.socket, inodes)
+    await _drain(service, calls)
+    calls.should_exit = controls.should_exit = True
+    await asyncio.gather(*tasks)
+    _unlink(config.control_socket, inodes)
+    journal.event("stopped")
+
+
+async def _drain(service: Service, server: uvicorn.Server) -> None:
+    """Wait until nothing is held and nothing comes.
+
+    Nobody can open new connections any more: the socket's file is gone. Those that wait to be accepted still are. On
+    connections that callers keep open, each further request is answered with ``Connection: close``; a connection on
+    which none comes for a while is idle, and closed.
+    """
+    deadline = perf_counter() + service.config.limits.seconds + 2 * _QUIET_SECONDS
+    seen, quiet_since = -1, perf_counter()
+    while perf_counter() < deadline:
+        requests = server.server_state.total_requests
+        if server.server_state.tasks or requests != seen:
+            seen, quiet_since = requests, perf_counter()
+        elif not server.server_state.connections and perf_counter() - quiet_since >= 2 * _STEP_SECONDS:
+            return
+        elif perf_counter() - quiet_since >= _QUIET_SECONDS:
+            return
+        await asyncio.sleep(_STEP_SECONDS)
+
+
+def _server(application: Application) -> _Server:
+    return _Server(
+        uvicorn.Config(
+            application,  # type: ignore[arg-type]  # uvicorn's own type of an application is private
+            http=HttpToolsProtocol,
+            ws="none",
+            lifespan="off",
+            interface="asgi3",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            backlog=_BACKLOG,
+            timeout_keep_alive=_KEEP_ALIVE_SECONDS,
+            timeout_graceful_shutdown=1,
+        )
+    )
+
+
+def _unlink(path: Path, inodes: dict[Path, int]) -> None:
+    """Remove a socket's file, unless another runner has put its own there."""
+    with contextlib.suppress(OSError):
+        if path.stat().st_ino == inodes[path]:
+            path.unlink()

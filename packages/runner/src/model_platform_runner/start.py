@@ -1,0 +1,90 @@
+"""A runner's life: configuration, integrity, loading, silence, service. The journal tells each step."""
+
+import asyncio
+import os
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+from model_platform_runner import integrity
+from model_platform_runner.application import Application
+from model_platform_runner.batching import Line
+from model_platform_runner.config import Config, read_config
+from model_platform_runner.control import Control
+from model_platform_runner.description import Description, read_description
+from model_platform_runner.documents import documents
+from model_platform_runner.documents.example import example_rows
+from model_platform_runner.errors import StartError
+from model_platform_runner.journal import Journal
+from model_platform_runner.loading import load
+from model_platform_runner.metrics import Metrics
+from model_platform_runner.predictor import Predictor
+from model_platform_runner.serve import serve
+from model_platform_runner.service import Service
+from model_platform_runner.silence import discard_output
+from model_platform_runner.tokens import Tokens
+from model_platform_runner.warm_up import warm_up
+
+FAILED = 3  # the exit status of a start that failed
+
+
+def run(config_file: Path) -> int:
+    """Serve as a configuration says, until a signal; return the process's exit status."""
+    journal = Journal(os.dup(2))
+    try:
+        config = read_config(config_file)
+        start = perf_counter()
+        journal.event("loading", model=config.model, version=config.version, runner_id=config.runner_id)
+        integrity.verify(config.model_directory, config.files)
+        description = read_description(config.model_directory)
+        predictor = load(description, config.limits.rows)
+        journal.event("loaded", seconds=round(perf_counter() - start, 3), flavor=predictor.flavor)
+        _new_loop().run_until_complete(_serve(config, description, predictor, journal))
+    except StartError as error:
+        journal.event("failed", code=error.code, message=error.message)
+        return FAILED
+    except BaseException as error:  # noqa: BLE001 - whoever started us must learn of it, in a line without data
+        journal.event("failed", code="failed_start", message=f"The runner could not start: {type(error).__name__}.")
+        return FAILED
+    return 0
+
+
+async def _serve(config: Config, description: Description, predictor: Predictor, journal: Journal) -> None:
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _loop, context: _note(journal, context))
+    discarded = discard_output()
+    joining = description.published.rows_independent and predictor.contract.joinable
+    line = Line(predictor.predict, joining=joining, on_loop=predictor.on_loop)
+    labels = {"zone": config.zone, "model": config.model, "version": config.version, "runner": config.runner_id}
+    service = Service(
+        config=config,
+        predictor=predictor,
+        tokens=_tokens(config),
+        metrics=Metrics(labels),
+        journal=journal,
+        discarded=discarded,
+        line=line,
+    )
+    example = example_rows(predictor.contract, description.published)
+    answers = await warm_up(service, example) if joining else None
+    pages = documents(config, predictor.contract, description, example, answers)
+    await serve(service, Application(service, pages), Control(service))
+
+
+def _tokens(config: Config) -> Tokens | None:
+    return Tokens(config.audience, config.public_keys, config.revoked_file) if config.access == "token" else None
+
+
+def _note(journal: Journal, context: dict[str, Any]) -> None:
+    """Keep asyncio's own reports, which may show the arguments of what failed, out of every log."""
+    journal.event("internal_error", type=type(context.get("exception")).__name__)
+
+
+def _new_loop() -> asyncio.AbstractEventLoop:
+    try:
+        from uvloop import new_event_loop
+    except ImportError:
+        from asyncio import new_event_loop
+    loop = new_event_loop()
+    asyncio.set_event_loop(loop)
+    return loop

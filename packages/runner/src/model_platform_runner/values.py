@@ -1,0 +1,235 @@
+"""JSON values to arrays, one column at a time, by the types of an MLflow signature.
+
+Pure, and strict: a value that does not fit is refused with its position and the kind of thing it is, never with
+the value itself. What a column becomes depends on the signature alone, never on which values happen to come
+together, so that a row gets the same answer whatever it is batched with:
+
+========================  ==========================================  ==============================
+type of the signature     JSON                                        array
+========================  ==========================================  ==============================
+``double``, ``float``     number                                      float64, float32
+``long``, ``integer``     whole number (``30.0`` is one)              int64, int32; float64 if optional
+``boolean``               true, false                                 bool; object if optional
+``string``                string                                      object
+``datetime``              RFC 3339 date or date-time                  datetime64[ns], in UTC
+``binary``                string in base64                            object (bytes)
+``array``, ``object``,    list, object                                object
+``map``, ``any``
+========================  ==========================================  ==============================
+
+A null, allowed in optional columns, is NaN; NaT for ``datetime``; None for ``binary`` and the nested types.
+"""
+
+import base64
+import binascii
+import re
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
+Spec = dict[str, Any]  # one column of MLflow's signature JSON: type, and items, properties or values where nested
+
+_NULL = type(None)
+_NUMBERS = frozenset({int, float})
+_KINDS = {bool: "a boolean", int: "a number", float: "a number", str: "a string", list: "a list", dict: "an object"}
+_EXACT = 2**53  # whole numbers up to here survive as float64
+_DATE = re.compile(
+    r"(?P<date>\d{4}-\d{2}-\d{2})"
+    r"(?:[Tt ](?P<time>\d{2}:\d{2}:\d{2}(?:\.\d{1,9})?)(?:[Zz]|(?P<sign>[+-])(?P<hours>\d{2}):(?P<minutes>\d{2}))?)?",
+    re.ASCII,
+)
+_DATE_YEARS = (1678, 2261)  # what datetime64[ns] can hold
+
+
+class Misfit(Exception):
+    """A value does not fit its column."""
+
+    def __init__(self, row: int, problem: str) -> None:
+        super().__init__(problem)
+        self.row = row
+        self.problem = problem
+
+
+def read_values(spec: Spec, values: Sequence[Any], *, nullable: bool) -> Array:
+    """Return the values of one column as an array of their length.
+
+    Raises
+    ------
+    Misfit
+        For the first value that does not fit.
+    """
+    reader = _READERS.get(spec["type"])
+    return object_array(values) if reader is None else reader(spec, values, nullable)
+
+
+def object_array(values: Sequence[Any]) -> Array:
+    """Return an array of dtype object, also where the values are sequences of one length."""
+    array = np.empty(len(values), dtype=object)
+    for position, value in enumerate(values):
+        array[position] = value
+    return array
+
+
+def _admit(values: Sequence[Any], kinds: frozenset[type], expected: str, nullable: bool) -> bool:
+    """Refuse values of other kinds; tell whether there are nulls among them."""
+    found = set(map(type, values))
+    if found <= kinds:
+        return False
+    if nullable and found <= kinds | {_NULL}:
+        return True
+    for row, value in enumerate(values):
+        if value is None:
+            if not nullable:
+                raise Misfit(row, "must not be null")
+        elif type(value) not in kinds:
+            raise Misfit(row, f"must be {expected}, not {_KINDS[type(value)]}")
+    raise AssertionError("unreachable: a kind was not admitted")
+
+
+def _floats(spec: Spec, values: Sequence[Any], nullable: bool) -> Array:
+    _admit(values, _NUMBERS, "a number", nullable)
+    array = np.array(values, dtype=np.float64)  # None becomes NaN
+    if spec["type"] == "double":
+        return array
+    with np.errstate(over="ignore"):
+        narrow = array.astype(np.float32)
+    if np.isinf(narrow).any():
+        raise Misfit(int(np.isinf(narrow).argmax()), "is too large for a 32-bit number")
+    return narrow
+
+
+def _integers(spec: Spec, values: Sequence[Any], nullable: bool) -> Array:
+    _admit(values, _NUMBERS, "a whole number", nullable)
+    bits = 64 if spec["type"] == "long" else 32
+    low, high = (-_EXACT, _EXACT) if nullable and bits == 64 else (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
+    for row, value in enumerate(values):
+        if value is None:
+            continue
+        if type(value) is float and not value.is_integer():
+            raise Misfit(row, "must be a whole number")
+        if not low <= value <= high:
+            raise Misfit(row, f"must be between {low} and {high}")
+    if nullable:
+        return np.array(values, dtype=np.float64)
+    return np.array([int(value) for value in values], dtype=np.int64 if bits == 64 else np.int32)
+
+
+def _booleans(spec: Spec, values: Sequence[Any], nullable: bool) -> Array:
+    _admit(values, frozenset({bool}), "true or false", nullable)
+    if nullable:
+        return np.array([np.nan if value is None else value for value in values], dtype=object)
+    return np.array(values, dtype=np.bool_)
+
+
+def _strings(spec: Spec, values: Sequence[Any], nullable: bool) -> Array:
+    if _admit(values, frozenset({str}), "a string", nullable):
+        values = [np.nan if value is None else value for value in values]
+    return np.array(values, dtype=object)
+
+
+def _dates(spec: Spec, values: Sequence[Any], nullable: bool) -> Array:
+    _admit(values, frozenset({str}), "a date in RFC 3339, like 2024-01-31 or 2024-01-31T12:00:00Z", nullable)
+    array = np.empty(len(values), dtype="datetime64[ns]")
+    for row, value in enumerate(values):
+        moment = np.datetime64("NaT") if value is None else _date(value)
+        if moment is None:
+            raise Misfit(row, "must be a date in RFC 3339, like 2024-01-31 or 2024-01-31T12:00:00Z")
+        array[row] = moment
+    return array
+
+
+def _date(text: str) -> np.datetime64 | None:
+    match = _DATE.fullmatch(text)
+    if match is None or not _DATE_YEARS[0] <= int(text[:4]) <= _DATE_YEARS[1]:
+        return None
+    try:
+        moment = np.datetime64(f"{match['date']}T{match['time'] or '00:00:00'}", "ns")
+    except ValueError:
+        return None  # like 2024-02-30
+    if match["sign"]:
+        hours, minutes = int(match["hours"]), int(match["minutes"])
+        if hours > 23 or minutes > 59:
+            return None
+        offset = np.timedelta64(hours * 60 + minutes, "m")
+        moment = moment - offset if match["sign"] == "+" else moment + offset
+    return moment
+
+
+def _binaries(spec: Spec, values: Sequence[Any], nullable: bool) -> Array:
+    _admit(values, frozenset({str}), "a string in base64", nullable)
+    decoded: list[bytes | None] = []
+    for row, value in enumerate(values):
+        try:
+            decoded.append(None if value is None else base64.b64decode(value, validate=True))
+        except (binascii.Error, ValueError):
+            raise Misfit(row, "must be a string in base64") from None
+    return np.array(decoded, dtype=object)
+
+
+def _lists(spec: Spec, values: Sequence[Any], nullable: bool) -> Array:
+    _admit(values, frozenset({list}), "a list", nullable)
+    return object_array([_nested(row, value, spec["items"], "element {}") for row, value in enumerate(values)])
+
+
+def _nested(row: int, value: list[Any] | None, items: Spec, place: str) -> list[Any] | None:
+    if value is None:
+        return None
+    try:
+        return _plain(read_values(items, value, nullable=False))
+    except Misfit as misfit:
+        raise Misfit(row, f"{place.format(misfit.row)} {misfit.problem}") from None
+
+
+def _objects(spec: Spec, values: Sequence[Any], nullable: bool) -> Array:
+    _admit(values, frozenset({dict}), "an object", nullable)
+    properties = spec["properties"]
+    return object_array([None if each is None else _object(row, each, properties) for row, each in enumerate(values)])
+
+
+def _object(row: int, value: dict[str, Any], properties: dict[str, Spec]) -> dict[str, Any]:
+    if unknown := value.keys() - properties.keys():
+        raise Misfit(row, f'has a property "{sorted(unknown)[0][:60]}" that the signature does not know')
+    read = {}
+    for name, spec in properties.items():
+        required = spec.get("required", True)
+        if name not in value:
+            if required:
+                raise Misfit(row, f'lacks the property "{name}"')
+            continue
+        try:
+            (read[name],) = _plain(read_values(spec, [value[name]], nullable=not required))
+        except Misfit as misfit:
+            raise Misfit(row, f'property "{name}" {misfit.problem}') from None
+    return read
+
+
+def _maps(spec: Spec, values: Sequence[Any], nullable: bool) -> Array:
+    _admit(values, frozenset({dict}), "an object", nullable)
+    read = []
+    for row, value in enumerate(values):
+        inner = _nested(row, None if value is None else list(value.values()), spec["values"], "value {}")
+        read.append(None if inner is None else dict(zip(value, inner, strict=True)))
+    return object_array(read)
+
+
+def _plain(array: Array) -> list[Any]:
+    """Return nested values as Python's own, except dates, which have no other exact form."""
+    return list(array) if array.dtype.kind == "M" else array.tolist()
+
+
+_READERS: dict[str, Callable[[Spec, Sequence[Any], bool], Array]] = {
+    "double": _floats,
+    "float": _floats,
+    "long": _integers,
+    "integer": _integers,
+    "boolean": _booleans,
+    "string": _strings,
+    "datetime": _dates,
+    "binary": _binaries,
+    "array": _lists,
+    "object": _objects,
+    "map": _maps,
+}
