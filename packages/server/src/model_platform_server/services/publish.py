@@ -75,8 +75,7 @@ def discard_upload(platform: Platform, actor: Actor, upload_id: str) -> None:
 def register_version(
     platform: Platform, actor: Actor, name: str, request: RegisterVersion, idempotency_key: str | None
 ) -> ModelVersion:
-    """Make a version of an upload. The gate answers with everything that is missing at once; then nothing is registered
-    and the upload stays, so that the same bytes need not come again.
+    """Make a version of an upload, or refuse it with everything that is missing at once; then nothing is registered.
 
     Parameters
     ----------
