@@ -217,6 +217,10 @@ class TargetUnavailableError(UnavailableError):
     code = "unavailable_target"
 
 
+class DatabaseUnavailableError(UnavailableError):
+    code = "unavailable_database"
+
+
 class StorageUnavailableError(UnavailableError):
     code = "unavailable_storage"
 

@@ -31,8 +31,13 @@ def write_events(connection: Executes, new: Sequence[NewEvent], now: dt.datetime
     connection.execute(sa.update(event_counter).values(last_id=event_counter.c.last_id + len(new)))
     last_id = connection.execute(sa.select(event_counter.c.last_id)).scalar_one()
     assert isinstance(last_id, int)
-    for event_id, event in enumerate(new, start=last_id - len(new) + 1):
-        values = event.model_dump(mode="json", include={"type", "actor", "zone", "subject", "data"})
-        connection.execute(
-            sa.insert(events).values(id=event_id, at=now, schema_version=SCHEMA_VERSION[event.type], **values)
-        )
+    rows = [
+        {
+            "id": event_id,
+            "at": now,
+            "schema_version": SCHEMA_VERSION[event.type],
+            **event.model_dump(mode="json", include={"type", "actor", "zone", "subject", "data"}),
+        }
+        for event_id, event in enumerate(new, start=last_id - len(new) + 1)
+    ]
+    connection.execute(sa.insert(events).values(rows))

@@ -15,6 +15,11 @@ metadata = sa.MetaData()
 VERSION_TABLE = "mp_alembic_version"
 
 
+def is_ours(name: str | None, kind: str, parents: object) -> bool:  # noqa: ARG001
+    """Whether a table found in the database is one of ours; Alembic leaves the others (MLflow's) alone."""
+    return kind != "table" or (name or "").startswith("mp_")
+
+
 class UtcDateTime(sa.types.TypeDecorator[dt.datetime]):
     """Time-zone aware UTC on every database; SQLite keeps none of its own."""
 
@@ -22,7 +27,9 @@ class UtcDateTime(sa.types.TypeDecorator[dt.datetime]):
     cache_ok = True
 
     def process_bind_param(self, value: dt.datetime | None, dialect: sa.Dialect) -> dt.datetime | None:  # noqa: ARG002
-        """To naive UTC."""
+        """To naive UTC; a time without a zone is refused, for it would be read as the machine's local time."""
+        if value is not None and value.tzinfo is None:
+            raise ValueError("a time for the database names its zone")
         return None if value is None else value.astimezone(dt.UTC).replace(tzinfo=None)
 
     def process_result_value(self, value: dt.datetime | None, dialect: sa.Dialect) -> dt.datetime | None:  # noqa: ARG002
@@ -79,15 +86,17 @@ events = sa.Table(
     sa.Column("type", sa.String(40), nullable=False),
     sa.Column("schema_version", sa.Integer, nullable=False),
     sa.Column("actor", _Name, nullable=False),
-    sa.Column("zone", sa.String(30), index=True),
+    sa.Column("zone", sa.String(30)),
     sa.Column("subject", sa.String(200), nullable=False),
     sa.Column("data", sa.JSON, nullable=False),
+    sa.Index("ix_mp_events_zone_id", "zone", "id"),
 )
 
 models = sa.Table(
     "mp_models",
     metadata,
-    sa.Column("zone", sa.String(30), primary_key=True),
+    # The key keeps a zone from being deleted while a model is being registered in it.
+    sa.Column("zone", sa.String(30), sa.ForeignKey("mp_zones.name"), primary_key=True),
     sa.Column("name", sa.String(60), primary_key=True),
     sa.Column("description", sa.Text, nullable=False),
     sa.Column("tags", sa.JSON, nullable=False),
@@ -138,7 +147,8 @@ files = sa.Table(
     sa.Column("version", sa.Integer, primary_key=True),
     sa.Column("path", sa.String(500), primary_key=True),
     sa.Column("size", sa.BigInteger, nullable=False),
-    sa.Column("sha256", _Digest, nullable=False, index=True),
+    sa.Column("sha256", _Digest, nullable=False),
+    sa.Index("ix_mp_files_sha256_zone", "sha256", "zone"),
 )
 
 cards = sa.Table(
@@ -169,7 +179,7 @@ seals = sa.Table(
 endpoints = sa.Table(
     "mp_endpoints",
     metadata,
-    sa.Column("zone", sa.String(30), primary_key=True),
+    sa.Column("zone", sa.String(30), sa.ForeignKey("mp_zones.name"), primary_key=True),
     sa.Column("name", sa.String(30), primary_key=True),
     sa.Column("spec", sa.JSON, nullable=False),
     sa.Column("status", sa.JSON, nullable=False),
@@ -185,5 +195,5 @@ answers = sa.Table(
     sa.Column("key", sa.String(200), primary_key=True),
     sa.Column("request_sha256", _Digest, nullable=False),
     sa.Column("subject", sa.String(200), nullable=False),
-    sa.Column("at", _Time, nullable=False),
+    sa.Column("at", _Time, nullable=False, index=True),
 )

@@ -1,0 +1,43 @@
+"""What requests with an idempotency key have made."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+import sqlalchemy as sa
+from sqlalchemy.exc import IntegrityError
+
+from model_platform_server.adapters.database.engine import Database
+from model_platform_server.adapters.database.tables import answers
+from model_platform_server.ports import Clock
+
+KEPT = dt.timedelta(days=1)
+
+
+class SqlAnswers:
+    """The Answers in SQL."""
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._database = database
+        self._clock = clock
+
+    def get(self, actor: str, key: str) -> tuple[str, str] | None:
+        """Digest of the request and the subject that it made."""
+        query = sa.select(answers.c.request_sha256, answers.c.subject).where(
+            answers.c.actor == actor, answers.c.key == key, answers.c.at > self._clock.now() - KEPT
+        )
+        with self._database.read() as connection:
+            row = connection.execute(query).one_or_none()
+        return (row.request_sha256, row.subject) if row else None
+
+    def put(self, actor: str, key: str, request_sha256: str, subject: str) -> None:
+        """Remember what a request made, if nothing is remembered under its key; forget what is older than a day."""
+        now = self._clock.now()
+        new = {"actor": actor, "key": key, "request_sha256": request_sha256, "subject": subject, "at": now}
+        with self._database.write() as connection:
+            connection.execute(sa.delete(answers).where(answers.c.at <= now - KEPT))
+            try:
+                with connection.begin_nested():
+                    connection.execute(sa.insert(answers).values(new))
+            except IntegrityError:  # two requests at once: the answer that was first stands
+                return

@@ -1,0 +1,119 @@
+"""One database, SQLite or PostgreSQL: connections, transactions, migration."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import sqlalchemy as sa
+from alembic import command
+from alembic.config import Config
+from alembic.util import CommandError
+
+from model_platform_core.errors import DatabaseUnavailableError
+from model_platform_server.adapters.database.failures import translated
+
+MIGRATIONS = Path(__file__).with_name("migrations")
+
+_WAIT_SECONDS = 20
+"""How long a transaction waits for another one's lock before it is told that the database is busy."""
+
+_MIGRATION_LOCK = 0x4D50_4D49  # any fixed number; PostgreSQL's advisory locks are numbers
+
+
+class Database:
+    """Transactions on the platform's database; safe to share between threads.
+
+    Parameters
+    ----------
+    url
+        `sqlite:////absolute/path.db` or `postgresql://…`.
+    """
+
+    def __init__(self, url: str) -> None:
+        parsed = sa.make_url(url)
+        if parsed.drivername in {"postgres", "postgresql"}:
+            parsed = parsed.set(drivername="postgresql+psycopg")
+        self.engine = _sqlite_engine(parsed) if parsed.get_backend_name() == "sqlite" else _postgresql_engine(parsed)
+        self._writing = self.engine.execution_options(writes=True)
+
+    @contextmanager
+    def read(self) -> Iterator[sa.Connection]:
+        """A transaction that only reads. Raises DatabaseUnavailableError, StorageUnavailableError."""
+        with translated(), self.engine.connect() as connection:
+            yield connection
+
+    @contextmanager
+    def write(self) -> Iterator[sa.Connection]:
+        """A transaction that writes: committed at the end, undone if anything is raised. Errors as for `read`."""
+        with translated(), self._writing.begin() as connection:
+            yield connection
+
+    def close(self) -> None:
+        """Close every connection that is not in use."""
+        self.engine.dispose()
+
+
+def _sqlite_engine(url: sa.URL) -> sa.Engine:
+    # Connections are cheap, and the server's thread pool has 40 threads: nobody should wait for one.
+    engine = sa.create_engine(
+        url, hide_parameters=True, connect_args={"timeout": _WAIT_SECONDS}, pool_size=10, max_overflow=40
+    )
+    sa.event.listen(engine, "connect", _prepare_sqlite)
+    sa.event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:
+    connection.isolation_level = None  # we say BEGIN ourselves, see below
+    connection.execute("PRAGMA journal_mode = WAL")  # readers go on while somebody writes
+    # What was acknowledged survives a power cut too, not only kill -9: one fsync for each commit.
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("PRAGMA foreign_keys = ON")
+    # SQLite's own lower() knows ASCII only; searches should find „Größe“ by „GRÖSSE“'s neighbours as PostgreSQL does.
+    connection.create_function("lower", 1, lambda text: text.lower() if text is not None else None, deterministic=True)
+
+
+def _begin_sqlite(connection: sa.Connection) -> None:
+    # IMMEDIATE takes the write lock at once. A transaction that reads first and then wants to write would be refused
+    # without waiting if another one has written meanwhile (SQLITE_BUSY_SNAPSHOT).
+    writes = connection.get_execution_options().get("writes", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def _postgresql_engine(url: sa.URL) -> sa.Engine:
+    waiting = f"-c lock_timeout={_WAIT_SECONDS * 1000}"
+    options = {"connect_timeout": _WAIT_SECONDS, "tcp_user_timeout": _WAIT_SECONDS * 1000, "options": waiting}
+    return sa.create_engine(
+        url, hide_parameters=True, connect_args=options, pool_size=10, max_overflow=20, pool_pre_ping=True
+    )
+
+
+def migrate(url: str) -> None:
+    """Bring the platform's tables to what this version needs; safe when several servers start at once.
+
+    Raises
+    ------
+    DatabaseUnavailableError
+        If the database does not answer, or was written by a newer version of the platform.
+    StorageUnavailableError
+        If the disk is full or the file cannot be written.
+    """
+    database = Database(url)
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
+    try:
+        with database.write() as connection:  # on SQLite this alone keeps others out
+            if connection.dialect.name == "postgresql":
+                connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_MIGRATION_LOCK)))
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
+    except CommandError as error:
+        raise DatabaseUnavailableError(
+            f"The platform's database cannot be used by this version: {error}. "
+            "If a newer version wrote it, start that version again or restore the backup made before it."
+        ) from error
+    finally:
+        database.close()
