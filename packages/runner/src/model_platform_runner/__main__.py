@@ -18,7 +18,7 @@ def main() -> int:
         sys.path[:] = [each for each in sys.path if Path(each or ".").resolve() != _FOLDER]
         sys.path.insert(0, str(_FOLDER.parent))
     try:
-        from model_platform_runner import overlay, start
+        from model_platform_runner import overlay, start  # noqa: PLC0415 - from the path as it is now
     except ImportError as error:
         message = f"The runner's environment has no usable module named {error.name}."
         sys.stderr.write(json.dumps({"event": "failed", "code": "failed_import", "message": message}) + "\n")

@@ -54,17 +54,21 @@ class ArrayAnswers:
         self.rows = len(array)
 
     def part(self, start: int, stop: int) -> "ArrayAnswers":
+        """Return the answers to some of the rows."""
         return ArrayAnswers(self.array[start:stop], self.names)
 
     def records(self) -> list[Any]:
+        """Return a record per line: the names with their values, or the line as the prediction."""
         if self.names:
             return [dict(zip(self.names, row, strict=True)) for row in _listed(self.array)]
         return [{PREDICTION: value} for value in _listed(self.array)]
 
     def predictions(self) -> Any:
+        """Return the array."""
         return self.array
 
     def tensors(self) -> dict[str, Array]:
+        """Return one tensor."""
         return {PREDICTION: self.array}
 
 
@@ -76,16 +80,20 @@ class ColumnAnswers:
         self.rows = len(next(iter(columns.values()), ()))
 
     def part(self, start: int, stop: int) -> "ColumnAnswers":
+        """Return the answers to some of the rows."""
         return ColumnAnswers({name: values[start:stop] for name, values in self.columns.items()})
 
     def records(self) -> list[Any]:
+        """Return a record per row."""
         columns = [_listed(values) for values in self.columns.values()]
         return [dict(zip(self.columns, row, strict=True)) for row in zip(*columns, strict=True)]
 
     def predictions(self) -> Any:
+        """Return records: what MLflow makes of a DataFrame."""
         return self.records()
 
     def tensors(self) -> dict[str, Array]:
+        """Return one tensor per column."""
         return self.columns
 
 
@@ -97,15 +105,19 @@ class ListAnswers:
         self.rows = len(values)
 
     def part(self, start: int, stop: int) -> "ListAnswers":
+        """Return the answers to some of the rows."""
         return ListAnswers(self.values[start:stop])
 
     def records(self) -> list[Any]:
+        """Return the entries that are records as they are, others as the prediction."""
         return [value if isinstance(value, dict) else {PREDICTION: value} for value in self.values]
 
     def predictions(self) -> Any:
+        """Return the list."""
         return self.values
 
     def tensors(self) -> dict[str, Array]:
+        """Return one tensor."""
         return {PREDICTION: object_array(self.values)}
 
 
@@ -142,12 +154,12 @@ def encode(document: Any) -> bytes:
     try:
         return orjson.dumps(document, default=_plain, option=_OPTIONS)
     except TypeError as error:
-        cause = error.__cause__ if isinstance(error.__cause__, _NotJSON) else None
+        cause = error.__cause__ if isinstance(error.__cause__, _NotJSONError) else None
         what = f" ({cause})" if cause else ""
         raise CallError(500, "failed_prediction", f"The model's answer cannot be written as JSON{what}.") from None
 
 
-class _NotJSON(TypeError):
+class _NotJSONError(TypeError):
     """The text is the name of a type, nothing else."""
 
 
@@ -192,4 +204,4 @@ def _plain(value: Any) -> Any:
         return list(value)
     if type(value).__name__ in ("NAType", "NaTType"):
         return None
-    raise _NotJSON(type(value).__name__)
+    raise _NotJSONError(type(value).__name__)

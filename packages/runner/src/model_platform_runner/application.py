@@ -53,6 +53,7 @@ class Application:
         self._routes = self._table(documents)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request, count it and note it."""
         start = perf_counter()
         headers = dict(scope["headers"])
         identity = http.request_id(headers)
@@ -75,26 +76,26 @@ class Application:
 
     async def _respond(self, method: str, route: Route | None, request: Request) -> Response:
         try:
-            if route is None:
-                raise CallError(
-                    404, "path_not_found", f"There is no such path; {self._service.config.url} tells which."
-                )
-            http.check_origin(request.headers, self._service.config.url)
-            handler = route.methods.get("GET" if method == "HEAD" else method)
-            if handler is not None:
-                return await handler(request)
-            if method == "OPTIONS":
-                return Response(status=204, headers=[(b"allow", route.allow)])
-            allowed = route.allow.decode()
-            raise CallError(405, "invalid_method", f"This path takes {allowed}.", headers=[(b"allow", route.allow)])
+            return await self._handler(method, route, request.headers)(request)
         except CallError as error:
             return error_response(error)
         except Exception as error:  # noqa: BLE001 - whatever we did wrong, the caller gets an answer without data
             place = traceback.extract_tb(error.__traceback__)[-1]
-            self._service.journal.event(
-                "internal_error", type=type(error).__name__, place=f"{place.name}:{place.lineno}"
-            )
+            facts = {"type": type(error).__name__, "place": f"{place.name}:{place.lineno}"}
+            self._service.journal.event("internal_error", **facts)
             return error_response(CallError(500, "failed_internal", f"The runner failed: {type(error).__name__}."))
+
+    def _handler(self, method: str, route: Route | None, headers: dict[bytes, bytes]) -> Handler:
+        if route is None:
+            raise CallError(404, "path_not_found", f"There is no such path; {self._service.config.url} tells which.")
+        http.check_origin(headers, self._service.config.url)
+        handler = route.methods.get("GET" if method == "HEAD" else method)
+        if handler is not None:
+            return handler
+        allow = [(b"allow", route.allow)]
+        if method == "OPTIONS":
+            return self._document(Response(status=204, headers=allow))
+        raise CallError(405, "invalid_method", f"This path takes {route.allow.decode()}.", headers=allow)
 
     def _table(self, documents: dict[str, Response]) -> dict[str, Route]:
         config = self._service.config

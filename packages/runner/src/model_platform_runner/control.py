@@ -14,6 +14,7 @@ class Control:
         self._service = service
 
     async def __call__(self, scope: Scope, _receive: Receive, send: Send) -> None:
+        """Answer one request."""
         await send_response(send, self._respond(scope["method"], scope["path"]), [])
 
     def _respond(self, method: str, path: str) -> Response:

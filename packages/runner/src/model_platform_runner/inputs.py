@@ -1,7 +1,7 @@
 """What a model takes, from its MLflow signature: the check that every protocol's rows go through."""
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -52,6 +52,7 @@ class Field:
 
     @property
     def type(self) -> str:
+        """MLflow's name of the type."""
         return str(self.spec["type"])
 
 
@@ -62,22 +63,22 @@ class NamedColumns:
 
     def __init__(self, fields: Sequence[Field], row_limit: int) -> None:
         self.fields = tuple(fields)
-        self._names = frozenset(each.name for each in fields)
+        self.names = frozenset(each.name for each in fields)
+        self._required = frozenset(each.name for each in fields if each.required)
         self._row_limit = row_limit
 
     def read_rows(self, rows: list[Any]) -> Batch:
+        """Read rows: objects by column name, or lists in the order of the signature."""
         check_size(len(rows), self._row_limit)
         if set(map(type, rows)) == {list}:
             rows = self._by_name(rows)
-        problems = [] if all(type(row) is dict and row.keys() == self._names for row in rows) else self._misshapen(rows)
-        if problems:
-            raise _refusal(problems)
+        if not all(type(row) is dict and row.keys() == self.names for row in rows):
+            self._check_names(enumerate(rows))
         return self._read({each.name: [row.get(each.name) for row in rows] for each in self.fields}, len(rows))
 
     def read_columns(self, columns: dict[str, list[Any]]) -> Batch:
-        problems = self._unknown(columns, None) + self._missing(columns, None)
-        if problems:
-            raise _refusal(problems)
+        """Read whole columns by name."""
+        self._check_names([(None, columns)])
         sizes = {len(values) for values in columns.values()}
         if len(sizes) != 1:
             raise invalid_input("The columns have different lengths." if sizes else "There are no rows.")
@@ -91,7 +92,7 @@ class NamedColumns:
         for field in self.fields:
             try:
                 arrays[field.name] = read_values(field.spec, columns[field.name], nullable=not field.required)
-            except Misfit as misfit:
+            except Misfit as misfit:  # noqa: PERF203 - all columns that do not fit are told at once
                 problems.append({"field": field.name, "row": misfit.row, "problem": misfit.problem})
         if problems:
             raise _refusal(problems)
@@ -105,26 +106,31 @@ class NamedColumns:
         names = [each.name for each in self.fields]
         return [dict(zip(names, row, strict=True)) for row in rows]
 
-    def _misshapen(self, rows: list[Any]) -> list[Problem]:
-        problems: dict[tuple[str, str], Problem] = {}
-        for position, row in enumerate(rows):
+    def _check_names(self, rows: Iterable[tuple[int | None, Any]]) -> None:
+        if problems := self._misshapen(rows):
+            raise _refusal(problems)
+
+    def _misshapen(self, rows: Iterable[tuple[int | None, Any]]) -> list[Problem]:
+        """Return what columns are unknown or missing, each with the first row where that is so."""
+        unknown: dict[str, int | None] = {}
+        missing: dict[str, int | None] = {}
+        for position, row in rows:
             if type(row) is not dict:
                 raise invalid_input(f"Row {position} must be an object with the columns {_listed(self.fields)}.")
-            for problem in self._unknown(row, position) + self._missing(row, position):
-                problems.setdefault((problem["field"], problem["problem"]), problem)
-        return list(problems.values())
+            for name in row.keys() - self.names:
+                unknown.setdefault(name, position)
+            for name in self._required - row.keys():
+                missing.setdefault(name, position)
+            if len(unknown) + len(missing) > _SHOWN_PROBLEMS:
+                break
+        return [
+            *(_problem(name[:_SHOWN_NAME], unknown[name], self._stranger(name)) for name in sorted(unknown)),
+            *(_problem(name, missing[name], "is missing") for name in sorted(missing)),
+        ]
 
-    def _unknown(self, columns: dict[str, Any], row: int | None) -> list[Problem]:
-        problems = []
-        for name in columns.keys() - self._names:
-            close = difflib.get_close_matches(name, self._names, n=1)
-            hint = f', did you mean "{close[0]}"?' if close else ""
-            problems.append(_problem(name[:_SHOWN_NAME], row, f"is not a column of this model{hint}"))
-        return sorted(problems, key=lambda problem: problem["field"])
-
-    def _missing(self, columns: dict[str, Any], row: int | None) -> list[Problem]:
-        required = [each.name for each in self.fields if each.required]
-        return [_problem(name, row, "is missing") for name in required if name not in columns]
+    def _stranger(self, name: str) -> str:
+        close = difflib.get_close_matches(name[:_SHOWN_NAME], self.names, n=1)
+        return "is not a column of this model" + (f', did you mean "{close[0]}"?' if close else "")
 
 
 class UnnamedColumn:
@@ -137,6 +143,7 @@ class UnnamedColumn:
         self._row_limit = row_limit
 
     def read_rows(self, rows: list[Any]) -> Batch:
+        """Read rows that are a value each."""
         check_size(len(rows), self._row_limit)
         try:
             return Batch({WHOLE: read_values(self.spec, rows, nullable=not self.spec.get("required", True))}, len(rows))
@@ -144,6 +151,7 @@ class UnnamedColumn:
             raise _refusal([{"row": misfit.row, "problem": misfit.problem}]) from None
 
     def read_columns(self, columns: dict[str, list[Any]]) -> Batch:
+        """Read the only column, whatever its name."""
         return self.read_rows(_only(columns))
 
 
@@ -170,6 +178,7 @@ class Tensors:
         self._row_limit = row_limit
 
     def read_rows(self, rows: list[Any]) -> Batch:
+        """Read rows: nested lists, or objects of them by name."""
         check_size(len(rows), self._row_limit)
         if self.tensors[0].name == WHOLE:
             return self._read({WHOLE: rows}, len(rows))
@@ -180,6 +189,7 @@ class Tensors:
         return self._read({name: [row[name] for row in rows] for name in names}, len(rows))
 
     def read_columns(self, columns: dict[str, list[Any]]) -> Batch:
+        """Read whole tensors by name."""
         if self.tensors[0].name == WHOLE:
             return self.read_rows(_only(columns))
         if columns.keys() != {each.name for each in self.tensors}:
@@ -204,12 +214,14 @@ class AnyRows:
         self._row_limit = row_limit
 
     def read_rows(self, rows: list[Any]) -> Batch:
+        """Read rows of any kind, but all of one."""
         check_size(len(rows), self._row_limit)
         if len(set(map(type, rows))) != 1:
             raise invalid_input("The rows must be all objects, or all lists, or all plain values.")
         return Batch({WHOLE: object_array(rows)}, len(rows))
 
     def read_columns(self, columns: dict[str, list[Any]]) -> Batch:
+        """Read whole columns by name."""
         if len({len(values) for values in columns.values()}) != 1:
             raise invalid_input("The columns have different lengths.")
         return self.read_rows([dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)])

@@ -43,7 +43,7 @@ def load(description: Description, row_limit: int) -> Predictor:
         return _load_pyfunc(description, row_limit)
     except StartError:
         raise
-    except BaseException as error:  # noqa: BLE001 - a model may raise anything, SystemExit too
+    except BaseException as error:
         raise start_error(error) from error
 
 

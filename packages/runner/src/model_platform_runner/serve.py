@@ -92,12 +92,11 @@ async def _drain(service: Service, server: uvicorn.Server) -> None:
     deadline = perf_counter() + service.config.limits.seconds + 2 * _QUIET_SECONDS
     seen, quiet_since = -1, perf_counter()
     while perf_counter() < deadline:
-        requests = server.server_state.total_requests
-        if server.server_state.tasks or requests != seen:
-            seen, quiet_since = requests, perf_counter()
-        elif not server.server_state.connections and perf_counter() - quiet_since >= 2 * _STEP_SECONDS:
-            return
-        elif perf_counter() - quiet_since >= _QUIET_SECONDS:
+        state = server.server_state
+        if state.tasks or state.total_requests != seen:
+            seen, quiet_since = state.total_requests, perf_counter()
+        wanted = _QUIET_SECONDS if state.connections else 2 * _STEP_SECONDS
+        if perf_counter() - quiet_since >= wanted:
             return
         await asyncio.sleep(_STEP_SECONDS)
 
@@ -105,7 +104,7 @@ async def _drain(service: Service, server: uvicorn.Server) -> None:
 def _server(application: Application) -> _Server:
     return _Server(
         uvicorn.Config(
-            application,  # type: ignore[arg-type]  # uvicorn's own type of an application is private
+            application,
             http=HttpToolsProtocol,
             ws="none",
             lifespan="off",

@@ -16,14 +16,17 @@ class Discarded(io.TextIOBase):
         self.writes = 0
 
     def writable(self) -> bool:
+        """Return True."""
         return True
 
     def write(self, text: str, /) -> int:
+        """Count, and keep nothing."""
         self.writes += 1
         return len(text)
 
     def fileno(self) -> int:
-        return self._descriptor  # leads to the null device, as do writes from below Python
+        """Return the descriptor, which leads to the null device."""
+        return self._descriptor
 
 
 def discard_output() -> list[Discarded]:

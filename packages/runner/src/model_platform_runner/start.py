@@ -13,6 +13,7 @@ from model_platform_runner.config import Config, read_config
 from model_platform_runner.control import Control
 from model_platform_runner.description import Description, read_description
 from model_platform_runner.documents import documents
+from model_platform_runner.documents.describe import describe
 from model_platform_runner.documents.example import example_rows
 from model_platform_runner.errors import StartError
 from model_platform_runner.journal import Journal
@@ -24,6 +25,11 @@ from model_platform_runner.service import Service
 from model_platform_runner.silence import discard_output
 from model_platform_runner.tokens import Tokens
 from model_platform_runner.warm_up import warm_up
+
+try:
+    import uvloop
+except ImportError:  # it is not made for every system
+    uvloop = None
 
 FAILED = 3  # the exit status of a start that failed
 
@@ -67,8 +73,8 @@ async def _serve(config: Config, description: Description, predictor: Predictor,
     )
     example = example_rows(predictor.contract, description.published)
     answers = await warm_up(service, example) if joining else None
-    pages = documents(config, predictor.contract, description, example, answers)
-    await serve(service, Application(service, pages), Control(service))
+    interface = describe(config, predictor, description, example, answers)
+    await serve(service, Application(service, documents(interface)), Control(service))
 
 
 def _tokens(config: Config) -> Tokens | None:
@@ -81,10 +87,6 @@ def _note(journal: Journal, context: dict[str, Any]) -> None:
 
 
 def _new_loop() -> asyncio.AbstractEventLoop:
-    try:
-        from uvloop import new_event_loop
-    except ImportError:
-        from asyncio import new_event_loop
-    loop = new_event_loop()
+    loop = uvloop.new_event_loop() if uvloop else asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
     return loop

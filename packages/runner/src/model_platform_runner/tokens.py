@@ -11,6 +11,7 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 from time import monotonic, time
+from typing import Any
 
 import jwt
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -69,7 +70,7 @@ class Tokens:
             if key is None:
                 raise self._refusal("The token was signed with a key that this endpoint does not know.", "unknown key")
             # The expiry is compared on every call, so that a token that is known expires as well.
-            demanded = {"require": ["exp", "aud", "jti"], "verify_iat": False, "verify_exp": False}
+            demanded: Any = {"require": ["exp", "aud", "jti"], "verify_iat": False, "verify_exp": False}
             claims = jwt.decode(token, key, algorithms=["EdDSA"], audience=self._audience, options=demanded)
             return float(claims["exp"]), str(claims["jti"])
         except (jwt.InvalidAudienceError, jwt.MissingRequiredClaimError) as error:

@@ -24,6 +24,7 @@ import base64
 import binascii
 import re
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -44,7 +45,7 @@ _DATE = re.compile(
 _DATE_YEARS = (1678, 2261)  # what datetime64[ns] can hold
 
 
-class Misfit(Exception):
+class Misfit(Exception):  # noqa: N818 - a finding about a value, turned into an error by whoever knows its column
     """A value does not fit its column."""
 
     def __init__(self, row: int, problem: str) -> None:
@@ -61,8 +62,10 @@ def read_values(spec: Spec, values: Sequence[Any], *, nullable: bool) -> Array:
     Misfit
         For the first value that does not fit.
     """
-    reader = _READERS.get(spec["type"])
-    return object_array(values) if reader is None else reader(spec, values, nullable)
+    kind = spec["type"]
+    if kind in _SCALARS:
+        return _SCALARS[kind](values, nullable)
+    return _NESTED[kind](spec, values, nullable) if kind in _NESTED else object_array(values)
 
 
 def object_array(values: Sequence[Any]) -> Array:
@@ -89,11 +92,13 @@ def _admit(values: Sequence[Any], kinds: frozenset[type], expected: str, nullabl
     raise AssertionError("unreachable: a kind was not admitted")
 
 
-def _floats(spec: Spec, values: Sequence[Any], nullable: bool) -> Array:
+def _doubles(values: Sequence[Any], nullable: bool) -> Array:
     _admit(values, _NUMBERS, "a number", nullable)
-    array = np.array(values, dtype=np.float64)  # None becomes NaN
-    if spec["type"] == "double":
-        return array
+    return np.array(values, dtype=np.float64)  # None becomes NaN
+
+
+def _floats(values: Sequence[Any], nullable: bool) -> Array:
+    array = _doubles(values, nullable)
     with np.errstate(over="ignore"):
         narrow = array.astype(np.float32)
     if np.isinf(narrow).any():
@@ -101,9 +106,8 @@ def _floats(spec: Spec, values: Sequence[Any], nullable: bool) -> Array:
     return narrow
 
 
-def _integers(spec: Spec, values: Sequence[Any], nullable: bool) -> Array:
+def _integers(bits: int, values: Sequence[Any], nullable: bool) -> Array:
     _admit(values, _NUMBERS, "a whole number", nullable)
-    bits = 64 if spec["type"] == "long" else 32
     low, high = (-_EXACT, _EXACT) if nullable and bits == 64 else (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
     for row, value in enumerate(values):
         if value is None:
@@ -117,20 +121,20 @@ def _integers(spec: Spec, values: Sequence[Any], nullable: bool) -> Array:
     return np.array([int(value) for value in values], dtype=np.int64 if bits == 64 else np.int32)
 
 
-def _booleans(spec: Spec, values: Sequence[Any], nullable: bool) -> Array:
+def _booleans(values: Sequence[Any], nullable: bool) -> Array:
     _admit(values, frozenset({bool}), "true or false", nullable)
     if nullable:
         return np.array([np.nan if value is None else value for value in values], dtype=object)
     return np.array(values, dtype=np.bool_)
 
 
-def _strings(spec: Spec, values: Sequence[Any], nullable: bool) -> Array:
+def _strings(values: Sequence[Any], nullable: bool) -> Array:
     if _admit(values, frozenset({str}), "a string", nullable):
         values = [np.nan if value is None else value for value in values]
     return np.array(values, dtype=object)
 
 
-def _dates(spec: Spec, values: Sequence[Any], nullable: bool) -> Array:
+def _dates(values: Sequence[Any], nullable: bool) -> Array:
     _admit(values, frozenset({str}), "a date in RFC 3339, like 2024-01-31 or 2024-01-31T12:00:00Z", nullable)
     array = np.empty(len(values), dtype="datetime64[ns]")
     for row, value in enumerate(values):
@@ -158,15 +162,16 @@ def _date(text: str) -> np.datetime64 | None:
     return moment
 
 
-def _binaries(spec: Spec, values: Sequence[Any], nullable: bool) -> Array:
+def _binaries(values: Sequence[Any], nullable: bool) -> Array:
     _admit(values, frozenset({str}), "a string in base64", nullable)
-    decoded: list[bytes | None] = []
-    for row, value in enumerate(values):
-        try:
-            decoded.append(None if value is None else base64.b64decode(value, validate=True))
-        except (binascii.Error, ValueError):
-            raise Misfit(row, "must be a string in base64") from None
-    return np.array(decoded, dtype=object)
+    return object_array([None if value is None else _bytes(row, value) for row, value in enumerate(values)])
+
+
+def _bytes(row: int, text: str) -> bytes:
+    try:
+        return base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        raise Misfit(row, "must be a string in base64") from None
 
 
 def _lists(spec: Spec, values: Sequence[Any], nullable: bool) -> Array:
@@ -191,7 +196,7 @@ def _objects(spec: Spec, values: Sequence[Any], nullable: bool) -> Array:
 
 def _object(row: int, value: dict[str, Any], properties: dict[str, Spec]) -> dict[str, Any]:
     if unknown := value.keys() - properties.keys():
-        raise Misfit(row, f'has a property "{sorted(unknown)[0][:60]}" that the signature does not know')
+        raise Misfit(row, f'has a property "{min(unknown)[:60]}" that the signature does not know')
     read = {}
     for name, spec in properties.items():
         required = spec.get("required", True)
@@ -220,16 +225,14 @@ def _plain(array: Array) -> list[Any]:
     return list(array) if array.dtype.kind == "M" else array.tolist()
 
 
-_READERS: dict[str, Callable[[Spec, Sequence[Any], bool], Array]] = {
-    "double": _floats,
+_SCALARS: dict[str, Callable[[Sequence[Any], bool], Array]] = {
+    "double": _doubles,
     "float": _floats,
-    "long": _integers,
-    "integer": _integers,
+    "long": partial(_integers, 64),
+    "integer": partial(_integers, 32),
     "boolean": _booleans,
     "string": _strings,
     "datetime": _dates,
     "binary": _binaries,
-    "array": _lists,
-    "object": _objects,
-    "map": _maps,
 }
+_NESTED: dict[str, Callable[[Spec, Sequence[Any], bool], Array]] = {"array": _lists, "object": _objects, "map": _maps}

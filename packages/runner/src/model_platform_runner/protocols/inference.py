@@ -42,13 +42,12 @@ def _read_tensors(inputs: Any, contract: InputContract) -> Batch:
         if name in tensors:
             raise unfit(f"Input {position} has the name of another.")
         tensors[name] = values
-    named = isinstance(contract, NamedColumns)
-    if len(tensors) > 1 or (named and next(iter(tensors)) in {each.name for each in contract.fields}):
-        return contract.read_columns({name: _column(values) if named else values for name, values in tensors.items()})
-    if isinstance(contract, Tensors) and len(contract.tensors) == 1 and contract.tensors[0].name:
+    if isinstance(contract, Tensors):
         return contract.read_columns(tensors)
+    if len(tensors) > 1 or (isinstance(contract, NamedColumns) and tensors.keys() <= contract.names):
+        return contract.read_columns({name: _column(values) for name, values in tensors.items()})
     (rows,) = tensors.values()
-    return contract.read_rows(rows if named or isinstance(contract, Tensors) else _column(rows))
+    return contract.read_rows(rows if isinstance(contract, NamedColumns) else _column(rows))
 
 
 def _read_tensor(tensor: Any, position: int) -> tuple[str, list[Any]]:
@@ -90,7 +89,9 @@ def _column(values: list[Any]) -> list[Any]:
 def _wanted_outputs(outputs: Any) -> list[str] | None:
     if outputs is None or outputs == []:
         return None
-    names = [each.get("name") for each in outputs if isinstance(each, dict)] if isinstance(outputs, list) else [None]
+    names: list[Any] = (
+        [each.get("name") for each in outputs if isinstance(each, dict)] if isinstance(outputs, list) else [None]
+    )
     if len(names) != len(outputs) or not all(isinstance(name, str) for name in names):
         raise unfit("'outputs' must be a list of objects with a name.")
     return names
@@ -106,11 +107,11 @@ def _outputs(answers: Answers, wanted: list[str] | None) -> list[dict[str, Any]]
 
 
 def _output(name: str, array: Array) -> dict[str, Any]:
-    array = _typed(array)
+    array = typed(array)
     return {"name": name, "shape": array.shape, "datatype": datatype(array), "data": array.reshape(-1)}
 
 
-def _typed(array: Array) -> Array:
+def typed(array: Array) -> Array:
     """Find the datatype of Python objects; BYTES are texts, so what is neither text nor missing becomes its JSON."""
     if array.dtype != object:
         return array
