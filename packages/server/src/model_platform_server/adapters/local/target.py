@@ -1,0 +1,336 @@
+"""The local target: runners as processes of this user, behind an Envoy on loopback. Both outlive the server."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from model_platform_core.deployments import Capabilities
+from model_platform_core.errors import (
+    EnvironmentFailedError,
+    ModelPlatformError,
+    ReadinessFailedError,
+    TargetUnavailableError,
+    UnsupportedByTargetError,
+)
+from model_platform_core.refs import EndpointRef
+from model_platform_core.values import canonical_json
+from model_platform_core.wire import EndpointMetrics, LogLine
+from model_platform_core.zones import Amount
+from model_platform_server.adapters.local import files, machine, metrics, processes, sockets
+from model_platform_server.adapters.local.deployment import PLAN_FILE, Deployment
+from model_platform_server.adapters.local.environments import Environments
+from model_platform_server.adapters.local.gateway import Gateway
+from model_platform_server.adapters.local.logs import read_logs
+from model_platform_server.adapters.local.overlay import Overlays, main_file
+from model_platform_server.adapters.local.runner import Surroundings
+from model_platform_server.adapters.local.settings import CallLimits, Patience
+from model_platform_server.ports import Observation, RoutePlan, RunnerPlan
+
+_NAME = "local"
+_GATEWAY_MARGIN = 5.0  # seconds that the gateway waits longer than a runner may take
+
+log = logging.getLogger(__name__)
+
+
+class LocalTarget:
+    """Deployments as processes. No sandbox: runners are the same user, so it serves one person.
+
+    Parameters
+    ----------
+    state_directory
+        Where everything lies that the next server needs to take over what runs.
+    gateway_port
+        Where the gateway is to listen; 0 means where it did before, the first time 8800 or a free one near it.
+    limits, patience
+        What a runner takes on, and how long is waited for it.
+    """
+
+    def __init__(
+        self,
+        state_directory: Path,
+        *,
+        gateway_port: int = 0,
+        limits: CallLimits = CallLimits(),  # noqa: B008 - a frozen value
+        patience: Patience = Patience(),  # noqa: B008
+    ) -> None:
+        self._state = files.private_folder(state_directory.resolve())
+        self._patience = patience
+        self._environments = Environments(self._state / "environments")
+        self._overlays = Overlays(self._state / "overlays")
+        socket_folder = sockets.socket_folder(self._state)
+        self._around = Surroundings(
+            sockets=socket_folder,
+            revoked=self._state / "revoked.json",
+            url=lambda: self._gateway.url,
+            command=self._command,
+            limits=limits,
+            patience=patience,
+        )
+        self._lock = threading.Lock()
+        self._gateway = Gateway(
+            self._state / "gateway", socket_folder, port=gateway_port, seconds=limits.seconds + _GATEWAY_MARGIN
+        )
+        self._deployments = self._found()
+        self._gateway.keep(deployment.cluster for deployment in self._deployments.values())
+        self._refreshed = False
+        self._seen: dict[tuple[EndpointRef, str], Observation] = {}
+        self._caller = httpx.Client(trust_env=False, timeout=limits.seconds + 2 * _GATEWAY_MARGIN)
+
+    # ---------------------------------------------------------------- what it can do
+
+    def capabilities(self) -> Capabilities:
+        """Splits and replicas; no GPU, no isolation. `missing` says in words what this machine lacks."""
+        return Capabilities(target=_NAME, missing=tuple(machine.check_machine()))
+
+    def capacity(self) -> Amount:
+        """All cores, half of the memory."""
+        return machine.capacity()
+
+    def gateway_url(self) -> str:
+        """Base of all endpoint URLs; starts the gateway if it does not run."""
+        self._gateway.ensure()
+        return self._gateway.url
+
+    # ---------------------------------------------------------------- deployments
+
+    def prepare(self, plan: RunnerPlan, report: Callable[[str], None]) -> None:
+        """Make the environment and the overlay ready. What was given up for this deployment is tried again after it."""
+        self._refuse_what_cannot_be(plan)
+        environment = self._environments.make(plan, report)
+        self._overlays.make(environment.interpreter, report)
+        deployment = self._get(plan.ref, plan.deployment.name)
+        if deployment is not None:
+            with deployment.lock:
+                deployment.forget_failures()
+
+    def run(self, plan: RunnerPlan) -> None:
+        """See to it that the plan's replicas run."""
+        self._refuse_what_cannot_be(plan)
+        deployment = self._get(plan.ref, plan.deployment.name)
+        if deployment is None:
+            folder = self._state / "deployments" / str(plan.ref.zone) / plan.ref.name / plan.deployment.name
+            deployment = Deployment(folder, plan, self._around, self._gateway.set_runners)
+            self._gateway.add_cluster(deployment.cluster)
+            with self._lock:
+                self._deployments[plan.ref, plan.deployment.name] = deployment
+        with deployment.lock:
+            deployment.leaving = False
+            deployment.run(plan)
+            deployment.step(time.time(), self._may_start)
+
+    def observe(self, ref: EndpointRef) -> dict[str, Observation]:
+        """The deployments of an endpoint that exist here."""
+        seen = {}
+        for deployment in self._of(ref):
+            with deployment.lock:
+                if not deployment.leaving:
+                    deployment.step(time.time(), self._may_start)
+                seen[deployment.plan.deployment.name] = deployment.observation()
+        return seen
+
+    def remove(self, ref: EndpointRef, deployment: str) -> None:
+        """Out of the routes, until nothing is being answered; then out of the gateway; then SIGTERM, and SIGKILL."""
+        found = self._get(ref, deployment)
+        if found is None:
+            return
+        with found.lock:
+            found.leaving = True
+        self._gateway.withdraw(ref, deployment)
+        self._drain(found.cluster)
+        self._gateway.drop_cluster(found.cluster)
+        with found.lock:
+            found.end(self._patience.grace)
+        with self._lock:
+            self._deployments.pop((ref, deployment), None)
+            self._seen.pop((ref, deployment), None)
+
+    def _drain(self, cluster: str) -> None:
+        quiet = 0
+
+        def drained() -> bool:
+            nonlocal quiet
+            quiet = 0 if self._gateway.active(cluster) else quiet + 1
+            return quiet == 2  # twice, for a request that was on its way between the worker and its count
+
+        processes.wait_until(drained, self._patience.drain, 0.02)
+
+    # ---------------------------------------------------------------- traffic
+
+    def route(self, plan: RoutePlan) -> None:
+        """Put traffic where the plan says; returns when it is in force."""
+        named = {name for name, weight in plan.weights.items() if weight > 0} | set(plan.private)
+        if missing := sorted(name for name in named if self._get(plan.ref, name) is None):
+            raise TargetUnavailableError(f"{plan.ref} has no deployment {missing[0]} to send traffic to.")
+        self._gateway.set_route(plan)
+
+    def call(self, path: str, records: Sequence[Any], token: str | None) -> list[Any]:
+        """A plain call through the gateway."""
+        headers = {"content-type": "application/json"}
+        if token is not None:
+            headers["authorization"] = f"Bearer {token}"
+        try:
+            body = canonical_json(list(records))
+            response = self._caller.post(f"{self.gateway_url()}{path}", content=body, headers=headers)
+        except httpx.HTTPError as error:
+            raise ReadinessFailedError(f"The endpoint gave no answer ({type(error).__name__}).") from error
+        answer = _json(response)
+        if response.status_code == 200 and isinstance(answer, list):
+            return answer
+        code = str(answer.get("code", "no code")) if isinstance(answer, dict) else "no code"
+        raise ReadinessFailedError(f"The endpoint answered {response.status_code} ({code}) to its own sample.")
+
+    def revoke(self, token_ids: Sequence[str]) -> None:
+        """Write the list that runners look at."""
+        files.replace(self._around.revoked, canonical_json(sorted(token_ids)))
+
+    # ---------------------------------------------------------------- what is seen
+
+    def metrics(self, ref: EndpointRef) -> EndpointMetrics:
+        """Calls of the endpoint since its runners started; the rate is that of the last minute."""
+        now, every, per_second = time.time(), [], 0.0
+        for runner in [runner for deployment in self._of(ref) for runner in list(deployment.runners)]:
+            if runner.answers:
+                try:
+                    _, text = sockets.ask(runner.control_socket, "/metrics")
+                except OSError:
+                    continue
+                figures = metrics.read_figures(text)
+                every.append(figures)
+                per_second += metrics.rate(list(runner.figures), (now, figures))
+        return metrics.summed(every, per_second)
+
+    def logs(self, ref: EndpointRef, deployment: str | None, lines: int, follow: bool) -> Iterator[LogLine]:
+        """The end of the runners' logs, and what comes if `follow`."""
+
+        def listed() -> list[tuple[str, str, Path]]:
+            return [
+                (found.plan.deployment.name, runner.id, runner.log)
+                for found in self._of(ref)
+                if deployment in (None, found.plan.deployment.name)
+                for runner in list(found.runners)
+            ]
+
+        return read_logs(listed, lines, follow=follow)
+
+    def maintain(self) -> set[EndpointRef]:
+        """Look after the gateway and every runner; the endpoints whose observation changed."""
+        changed = set()
+        now = time.time()
+        try:
+            self._look_after_gateway()
+        except ModelPlatformError as error:
+            log.warning("the gateway: %s", error)
+        with self._lock:
+            deployments = list(self._deployments.items())
+        for key, deployment in deployments:
+            with deployment.lock:
+                if deployment.leaving:
+                    continue
+                try:
+                    deployment.look_after(now)
+                    deployment.step(now, self._may_start)
+                except ModelPlatformError as error:
+                    log.warning("%s on %s: %s", key[1], key[0], error)
+                seen = deployment.observation()
+            if self._seen.get(key) != seen:
+                self._seen[key] = seen
+                changed.add(key[0])
+        return changed
+
+    def _look_after_gateway(self) -> None:
+        if not self._deployments:
+            return
+        if not self._refreshed:
+            self._gateway.refresh()
+            self._refreshed = True
+        self._gateway.ensure()
+        self._gateway.rotate_log()
+
+    # ---------------------------------------------------------------- inside
+
+    def _command(self, plan: RunnerPlan, configuration: Path) -> tuple[list[str], dict[str, str]]:
+        """How a runner is started: its model's Python, the overlay, and an environment without anything of ours."""
+        environment = self._environments.find(plan)
+        if environment is None:
+            raise EnvironmentFailedError(
+                "The environment in which the model was made is not there any more, or has changed.",
+                hint=f"%mp_deploy {plan.deployment.model.rpartition('.')[2]}:{plan.deployment.version}",
+            )
+        python = environment.interpreter
+        overlay = self._overlays.make(python, lambda _words: None)
+        safe = ["-P"] if python.version >= (3, 11) else []
+        variables = processes.allowed_environment() | processes.thread_environment(plan.deployment.resources.cpu)
+        if environment.paths:
+            variables["PYTHONPATH"] = ":".join(environment.paths)
+        return [str(python.python), *safe, str(main_file(overlay)), str(configuration)], variables
+
+    def _may_start(self) -> bool:
+        """Whether another runner may come up beside those that do: after a reboot not all at once."""
+        with self._lock:
+            runners = [runner for deployment in self._deployments.values() for runner in list(deployment.runners)]
+        return sum(runner.starting for runner in runners) < max(2, machine.cores())
+
+    def _get(self, ref: EndpointRef, deployment: str) -> Deployment | None:
+        with self._lock:
+            return self._deployments.get((ref, deployment))
+
+    def _of(self, ref: EndpointRef) -> list[Deployment]:
+        with self._lock:
+            return [deployment for (owner, _), deployment in self._deployments.items() if owner == ref]
+
+    def _found(self) -> dict[tuple[EndpointRef, str], Deployment]:
+        """What an earlier server left: its deployments and their processes. Folders without a plan are remains."""
+        folder = self._state / "deployments"
+        found = processes.running(_mentions(self._state))
+        deployments = {}
+        for place in sorted(folder.glob("*/*/*")):
+            if not (place / PLAN_FILE).exists():
+                remains = [one for path, several in found.items() if path.startswith(f"{place}/") for one in several]
+                processes.end(remains, grace=0)
+                shutil.rmtree(place)
+                continue
+            deployment = Deployment(place, None, self._around, self._gateway.set_runners)
+            deployment.adopt(found)
+            deployments[deployment.plan.ref, deployment.plan.deployment.name] = deployment
+        return deployments
+
+    def _refuse_what_cannot_be(self, plan: RunnerPlan) -> None:
+        if plan.deployment.resources.gpu:
+            raise UnsupportedByTargetError(
+                "The local target gives no GPUs to models.", hint="deploy with gpu 0, or on a cluster"
+            )
+        if problems := machine.check_machine():
+            raise UnsupportedByTargetError(f"Models cannot be served here: {problems[0]}.", hint="mp doctor")
+
+
+def stop_everything(state_directory: Path, grace: float = 10.0) -> int:
+    """End the gateway and all runners of a state directory; how many processes that were.
+
+    What is to run stays written down: the next target on this directory starts it again.
+    """
+    state = state_directory.resolve()
+    found = [one for several in processes.running(_mentions(state)).values() for one in several]
+    processes.end(found, grace)
+    shutil.rmtree(sockets.socket_folder(state), ignore_errors=True) if state.is_dir() else None
+    return len(found)
+
+
+def _mentions(state: Path) -> Callable[[str], bool]:
+    """Whether an argument of a process is a file that we start processes with."""
+    runners, gateway = f"{state / 'deployments'}/", str(state / "gateway" / "bootstrap.json")
+    return lambda argument: argument.startswith(runners) or argument == gateway
+
+
+def _json(response: httpx.Response) -> Any:
+    try:
+        return response.json()
+    except ValueError:
+        return None

@@ -1,0 +1,127 @@
+"""uv, which makes environments: started with what it needs to know, its words turned into progress or one sentence."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import uv
+
+from model_platform_core.errors import EnvironmentFailedError
+from model_platform_server.adapters.local import processes
+
+_PROGRESS = re.compile(r"^(Resolved|Downloading|Building|Prepared|Installed)\b.*")
+_PASSED_ON = ("UV_", "XDG_")
+_PROXIES = frozenset({"http_proxy", "https_proxy", "all_proxy", "no_proxy", "netrc"})
+_UNREACHABLE = re.compile(
+    r"error sending request|failed to fetch|dns error|client error \(connect\)|network connectivity is disabled"
+    r"|network was disabled|tcp connect error|operation timed out",
+    re.IGNORECASE,
+)
+
+
+def make_environment(folder: Path, python: str, report: Callable[[str], None]) -> None:
+    """A virtual environment of a Python of this minor version, `3.11`, that can be moved.
+
+    Raises
+    ------
+    EnvironmentFailedError
+        If there is no such Python here.
+    """
+    report(f"making an environment of Python {python}")
+    own = f"{sys.version_info.major}.{sys.version_info.minor}"
+    wanted = sys.executable if python == own else python
+    status, said = _run(["venv", "--relocatable", "--no-project", "--python", wanted, str(folder)], report)
+    if status != 0:
+        if "no interpreter found" in said.lower() or "no download" in said.lower():
+            raise EnvironmentFailedError(
+                f"Python {python}, with which the model was made, is not on this machine.",
+                hint=f"uv python install {python}",
+            )
+        raise EnvironmentFailedError(f"The model's environment could not be made: {_essence(said)}.")
+
+
+def install(lines: Sequence[str], python: Path, report: Callable[[str], None], *, target: Path | None = None) -> None:
+    """Install requirements into the environment of `python`, or for it into the folder `target`.
+
+    Raises
+    ------
+    EnvironmentFailedError
+        Names the package that could not be had, and why.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        listed = Path(folder) / "requirements.txt"
+        listed.write_text("".join(f"{line}\n" for line in lines))
+        where = ["--target", str(target)] if target else []
+        status, said = _run(["pip", "install", "--python", str(python), *where, "-r", str(listed)], report)
+    if status != 0:
+        raise _failure(said, lines)
+
+
+def _run(arguments: Sequence[str], report: Callable[[str], None]) -> tuple[int, str]:
+    """Status and output of uv; `report` gets its words on how far it is."""
+    options = ["--color", "never", "--no-progress"]
+    lines: list[str] = []
+    with subprocess.Popen(
+        [uv.find_uv_bin(), *options, *arguments],
+        env=_environment(),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="replace",
+    ) as process:
+        for line in process.stderr or ():
+            lines.append(line.rstrip())
+            if found := _PROGRESS.match(line.strip()):
+                report(found[0][0].lower() + found[0][1:])
+    return process.returncode, "\n".join(lines)
+
+
+def _environment() -> dict[str, str]:
+    """Besides what any process of ours sees: where packages come from. No Python is downloaded unless it is allowed."""
+    passed = {
+        name: value for name, value in os.environ.items() if name.startswith(_PASSED_ON) or name.lower() in _PROXIES
+    }
+    return {"UV_PYTHON_DOWNLOADS": "never", **processes.allowed_environment(), **passed}
+
+
+def _failure(said: str, lines: Sequence[str]) -> EnvironmentFailedError:
+    flat = " ".join(_plain(said))
+    if found := re.search(r"Because ([\w.-]+) was not found in the (?:package registry|provided)", flat):
+        return EnvironmentFailedError(
+            f"The package {found[1]} is not on the package index.",
+            hint="publish the model from an environment whose packages can be installed",
+        )
+    if found := re.search(r"there is no version of ([\w.-]+==[\w.!+-]+)", flat):
+        return EnvironmentFailedError(f"The package index has no {found[1].rstrip('.')} for this Python and platform.")
+    if _UNREACHABLE.search(flat):
+        return EnvironmentFailedError(
+            f"The package index cannot be reached, and the model needs {_some(lines)} from there.",
+            hint="connect to the network, or set UV_INDEX_URL to an index that can be reached",
+        )
+    if "no space left" in flat.lower():
+        return EnvironmentFailedError("There is no space left on the disk for the model's environment.")
+    if found := re.search(r"Failed to (?:build|download and build) `?([\w.-]+(?:==[\w.!+-]+)?)", flat):
+        return EnvironmentFailedError(f"The package {found[1].rstrip('.')} could not be built here.")
+    return EnvironmentFailedError(f"The model's packages could not be installed: {_essence(said)}.")
+
+
+def _some(lines: Sequence[str]) -> str:
+    return ", ".join(lines[:3]) + (f" and {len(lines) - 3} more" if len(lines) > 3 else "")
+
+
+def _essence(said: str) -> str:
+    """The first line that says something, without uv's drawing and without credentials of an index."""
+    told = [line for line in _plain(said) if line and not line.startswith(("Using", "Creating", "Resolved", "warning"))]
+    first = (told or ["uv ended without a word"])[0].removeprefix("error: ")
+    return re.sub(r"://[^/@\s]+@", "://", first).rstrip(".")[:300]
+
+
+def _plain(said: str) -> list[str]:
+    return [re.sub(r"^[\s×╰─▶│├]+", "", line).rstrip() for line in said.splitlines()]
