@@ -1,0 +1,119 @@
+"""A real platform server in a process of its own, on a state directory of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+
+START_SECONDS = 60
+
+
+def wait_until(condition: Callable[[], Any], seconds: float = 30, what: str = "it") -> Any:
+    """The first true answer of `condition`; fails after `seconds`."""
+    deadline = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < deadline, f"{what} did not happen within {seconds} s"
+        time.sleep(0.02)
+    return found
+
+
+class RunningServer:
+    """A server process: started, killed, started again, and everything of it ended at last."""
+
+    def __init__(self, state: Path, **environment: str) -> None:
+        self.state = state
+        self.environment = {**os.environ, "MP_SERVER_OWNER": "alice", **environment}
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self, *arguments: str) -> RunningServer:
+        """Start it and wait until it has announced itself."""
+        (self.state / "server.json").unlink(missing_ok=True)
+        command = [sys.executable, "-m", "model_platform_server", "--state", str(self.state), *arguments]
+        self.process = subprocess.Popen(command, env=self.environment, stderr=subprocess.PIPE)
+        wait_until(self._announced, START_SECONDS, "the start of the server")
+        return self
+
+    def _announced(self) -> bool:
+        assert self.process is not None
+        assert self.process.poll() is None, self.process.stderr and self.process.stderr.read().decode()
+        try:
+            return bool(self.discovery) and httpx.get(f"{self.url}/healthz").status_code == 200
+        except (OSError, ValueError, httpx.TransportError):
+            return False
+
+    @property
+    def discovery(self) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads((self.state / "server.json").read_text())
+        return found
+
+    @property
+    def url(self) -> str:
+        return str(self.discovery["url"])
+
+    @property
+    def token(self) -> str:
+        return (self.state / "token").read_text().strip()
+
+    def client(self, token: str | None = None) -> httpx.Client:
+        """A client of `/api/v1`, as the owner or with another token."""
+        headers = {"Authorization": f"Bearer {token or self.token}"}
+        return httpx.Client(base_url=f"{self.url}/api/v1", headers=headers, timeout=60)
+
+    def kill(self) -> None:
+        """kill -9."""
+        assert self.process is not None
+        self.process.kill()
+        self._wait()
+
+    def stop(self) -> None:
+        """SIGTERM; what is deployed goes on answering."""
+        assert self.process is not None
+        self.process.terminate()
+        self._wait()
+
+    def _wait(self) -> None:
+        assert self.process is not None
+        self.process.wait(30)
+        if self.process.stderr:
+            self.process.stderr.close()
+
+    def stop_all(self) -> None:
+        """End the server, the gateway and every runner, and see to it that nothing is left."""
+        command = [sys.executable, "-m", "model_platform_server", "stop", "--all", "--state", str(self.state)]
+        subprocess.run(command, check=True, env=self.environment, timeout=60)
+        if self.process is not None and self.process.poll() is None:
+            self.stop()
+        elif self.process is not None:
+            self._wait()
+        assert processes_of(self.state) == []
+
+
+def processes_of(state: Path) -> list[str]:
+    """Command lines of the processes that still have to do with a state directory."""
+    found = []
+    for process in psutil.process_iter(["cmdline", "status"]):
+        with contextlib.suppress(psutil.Error):
+            line = " ".join(process.info["cmdline"] or [])
+            if str(state) in line and process.info["status"] != psutil.STATUS_ZOMBIE and process.pid != os.getpid():
+                found.append(line)
+    return found
+
+
+@contextlib.contextmanager
+def running_server(state: Path, **environment: str) -> Iterator[RunningServer]:
+    """A started server; everything of it is ended at the end."""
+    server = RunningServer(state, **environment)
+    try:
+        yield server.start()
+    finally:
+        server.stop_all()
