@@ -1,0 +1,122 @@
+"""Calling an endpoint as an application would: rows out, answers back, in the form that the notebook knows."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+from urllib.parse import urlparse
+
+import httpx
+
+import model_platform
+from model_platform.capture.answers import same_kind_as
+from model_platform.capture.table import Form, Table, as_table
+from model_platform.client import Client
+from model_platform_core.deployments import Access
+from model_platform_core.errors import FieldProblem, InvalidInputError, TargetUnavailableError, error_from_code
+from model_platform_core.refs import EndpointRef, ModelRef, VersionRef
+from model_platform_core.wire import EndpointResource, TokenRequest
+
+ROWS_PER_CALL = 5000
+TOKEN_DAYS = 1.0
+_SECONDS = httpx.Timeout(120.0, connect=10.0)
+
+
+class Caller:
+    """Calls one endpoint; its token is made at the first call, kept in memory alone, and made anew when it has expired."""
+
+    def __init__(self, client: Client, ref: EndpointRef) -> None:
+        self._client = client
+        self._ref = ref
+        self._token: str | None = None
+
+    def predict(self, resource: EndpointResource, rows: Any) -> Any:
+        """The endpoint's answers to a DataFrame, an array or a list of records, as the notebook's model gives them.
+
+        Raises
+        ------
+        InvalidInputError
+            If the rows do not fit; the message names the column.
+        TargetUnavailableError
+            If the endpoint does not answer.
+        """
+        table = as_table(rows, "the input")
+        behaviour = self._behaviour(resource)
+        records = table.records()
+        size = ROWS_PER_CALL if behaviour.get("rows_independent") else max(len(records), 1)
+        answers: list[dict[str, Any]] = []
+        with self._http(resource) as http:
+            for start in range(0, len(records), size):
+                answers += self._call(http, resource, records[start : start + size])
+        return _as_known(answers, table, behaviour)
+
+    def _behaviour(self, resource: EndpointResource) -> dict[str, Any]:
+        live = resource.status.live()
+        if live is None:
+            return {}
+        return self._client.version(VersionRef(ModelRef.parse(live.model), live.version)).behaviour
+
+    def _http(self, resource: EndpointResource) -> httpx.Client:
+        url = resource.status.url or ""
+        loopback = urlparse(url).hostname in {"127.0.0.1", "localhost", "::1"}
+        agent = {"User-Agent": f"model-platform/{model_platform.__version__}"}
+        return httpx.Client(base_url=url, headers=agent, timeout=_SECONDS, trust_env=not loopback)
+
+    def _call(self, http: httpx.Client, resource: EndpointResource, records: list[Any]) -> list[dict[str, Any]]:
+        answer = self._post(http, resource, records)
+        if answer.status_code == 401 and self._token:
+            self._token = None
+            answer = self._post(http, resource, records)
+        if answer.status_code == 200:
+            found: list[dict[str, Any]] = answer.json()
+            return found
+        raise _refused(answer, resource)
+
+    def _post(self, http: httpx.Client, resource: EndpointResource, records: list[Any]) -> httpx.Response:
+        headers = {}
+        if resource.spec.access is Access.TOKEN:
+            self._token = self._token or self._new_token()
+            headers["Authorization"] = f"Bearer {self._token}"
+        try:
+            return http.post("", json=records, headers=headers)
+        except httpx.TransportError as error:
+            raise TargetUnavailableError(
+                f"{resource.status.url} does not answer ({error or type(error).__name__}).",
+                hint=f"%mp_status {resource.name}",
+            ) from None
+
+    def _new_token(self) -> str:
+        request = TokenRequest(name="notebook", endpoint=str(self._ref), days=TOKEN_DAYS)
+        return self._client.create_token(request).token
+
+
+def _as_known(answers: list[dict[str, Any]], table: Table, behaviour: dict[str, Any]) -> Any:
+    if table.form is Form.RECORDS:
+        return answers
+    kind, dtypes = behaviour.get("answer_kind"), behaviour.get("answer_dtypes") or {}
+    index = table.value.index if table.form is Form.FRAME else None
+    if kind is None or (kind != "records" and (not answers or set(dtypes) != set(answers[0]))):
+        # Published by another client: what it said is all that is known.
+        return importlib.import_module("pandas").DataFrame(answers, index=index)
+    return same_kind_as(kind, answers, dtypes, index)
+
+
+def _refused(answer: httpx.Response, resource: EndpointResource) -> Exception:
+    try:
+        document = answer.json()
+        message, code = str(document["error"]), str(document["code"])
+        problems = document.get("fields") or []
+    except (ValueError, KeyError, TypeError):
+        return TargetUnavailableError(
+            f"{resource.name} answers {answer.status_code}: {resource.status.message or 'no runner is there'}.",
+            hint=f"%mp_logs {resource.name}",
+        )
+    fields = [FieldProblem(field=_place(one), problem=str(one.get("problem", ""))) for one in problems]
+    if code.startswith("invalid"):
+        return InvalidInputError(message, fields=fields if len(fields) > 1 else ())
+    return error_from_code(code, message, fields=fields)
+
+
+def _place(problem: dict[str, Any]) -> str:
+    row = f"row {problem['row']}" if "row" in problem else ""
+    return " ".join(part for part in (row, str(problem.get("field", ""))) if part)

@@ -1,0 +1,292 @@
+"""Publish: look at everything, try the model out, save it, check the card, upload, register. All or nothing."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import math
+import tempfile
+import time
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from model_platform.capture.answers import PREDICTION
+from model_platform.capture.card_fields import ComposedCard, compose_card, parameters_of, written_fields
+from model_platform.capture.domain import describe_columns
+from model_platform.capture.environment import record_environment
+from model_platform.capture.fingerprint import fingerprint
+from model_platform.capture.origin import Origin, find_origin
+from model_platform.capture.result import Found, Published
+from model_platform.capture.saving import needed_distributions, save
+from model_platform.capture.signature import infer_signature
+from model_platform.capture.subject import Subject, examine
+from model_platform.capture.table import Form, Table, as_table
+from model_platform.capture.trial import Trial, try_out
+from model_platform.capture.upload import list_files, upload
+from model_platform.client import Client
+from model_platform.display.progress import Progress
+from model_platform_core.cards import mandatory_fields
+from model_platform_core.errors import (
+    ForbiddenError,
+    InvalidInputError,
+    ModelNotFoundError,
+    RefusedError,
+)
+from model_platform_core.gate import check_registration
+from model_platform_core.lineage import Lineage
+from model_platform_core.models import ModelVersion
+from model_platform_core.refs import ModelRef
+from model_platform_core.values import canonical_json
+from model_platform_core.wire import RegisterVersion
+from model_platform_core.zones import Zone
+
+PARITY_FILE = "model_platform/parity.json"
+METADATA_SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class Order:
+    """What a person asks for. `data_name` and `example_name` are what the variables are called."""
+
+    model: Any
+    name: str
+    data: Any = None
+    example: Any = None
+    metrics: Mapping[str, float] | None = None
+    card: Mapping[str, Any] | str | Path | None = None
+    fields: Mapping[str, Any] = field(default_factory=dict)
+    answers: str | None = None
+    message: str = ""
+    aliases: Sequence[str] = ()
+    data_name: str = "data"
+    example_name: str = "example"
+
+
+def publish(client: Client, order: Order) -> Published:
+    """Publish a model, or raise with everything that is missing; then nothing is registered.
+
+    Raises
+    ------
+    InvalidModelError, InvalidInputError, InvalidCardError, InvalidNameError
+        What was given cannot be published as it is.
+    CardIncompleteError, FormatRefusedError
+        The gate: every missing field at once.
+    """
+    began = time.monotonic()
+    ref = ModelRef.parse(order.name)
+    subject = examine(order.model, order.answers)
+    written = written_fields(order.card, order.fields)
+    metrics = check_metrics(order.metrics)
+    with Progress(f"{ref.name}: publishing") as progress:
+        ref = ref if ref.zone else ref.within(client.zone)
+        zone, last = read_zone(client, ref), last_version(client, ref)
+        with progress.step("model"):
+            captured = _Capture.of(order, subject)
+            origin = find_origin()
+        composed = compose_card(
+            written,
+            subject=subject,
+            owner=client.me.actor,
+            origin=origin,
+            data=captured.fingerprints,
+            metrics=metrics,
+            metrics_data=order.example_name if order.example is not None else None,
+            last=last,
+            today=dt.datetime.now(dt.UTC).date(),
+        )
+        with tempfile.TemporaryDirectory(prefix="model-platform-") as temporary:
+            folder = Path(temporary) / "model"
+            with progress.step("save"):
+                needs = captured.save(folder)
+            lineage = _lineage(captured, origin, needs)
+            request = RegisterVersion(
+                upload="-",
+                card=composed.card.model_dump(mode="json", exclude_defaults=True),
+                lineage=lineage,
+                metrics=dict(metrics),
+                description=order.message,
+                aliases=list(order.aliases),
+            )
+            version = register_folder(client, ref, zone, composed, folder, request, progress)
+    found = Found(subject, captured.trial, origin, captured.sample_of, demanded_fields(zone, composed))
+    seconds = time.monotonic() - began
+    return Published(version, found, carried=composed.carried, last=last.version if last else None, seconds=seconds)
+
+
+def register_folder(
+    client: Client,
+    ref: ModelRef,
+    zone: Zone | None,
+    composed: ComposedCard,
+    folder: Path,
+    request: RegisterVersion,
+    progress: Progress,
+) -> ModelVersion:
+    """Gate, upload, register: the part that is the same for an object and for a folder saved before."""
+    files = list_files(folder)
+    try:
+        if zone is not None:  # the server asks again; asking here first saves an upload in vain
+            check_registration(zone, ref.name, composed.card, [file.path for file in files])
+        with progress.step("upload"):
+            upload_id = upload(client, str(ref), folder, files, progress)
+        with progress.step("register"):
+            return client.register(str(ref), request.model_copy(update={"upload": upload_id}), uuid.uuid4().hex)
+    except RefusedError as refusal:
+        refusal.hint = refusal.hint or "Nothing was registered. The model is still in memory; run the cell again."
+        raise
+
+
+@dataclass(frozen=True)
+class _Capture:
+    """What was found out about the model and its data, before anything is written."""
+
+    subject: Subject
+    data: Table | None
+    trial: Trial | None
+    sample_of: str
+    shown_example: bool
+    fingerprints: tuple[Any, ...]
+
+    @classmethod
+    def of(cls, order: Order, subject: Subject) -> _Capture:
+        data = _rows(order.data, "--data", subject)
+        example = _rows(order.example, "--example", subject)
+        if data is not None and example is not None:
+            _check_same_columns(data, example)
+        sample = example if example is not None else data
+        return cls(
+            subject=subject,
+            data=data,
+            trial=try_out(subject, sample) if sample is not None else None,
+            sample_of="example" if example is not None else "",
+            shown_example=example is not None,
+            fingerprints=(fingerprint(order.data_name, data),) if data is not None else (),
+        )
+
+    @property
+    def described(self) -> Table | None:
+        """The rows that say what a call may hold: all the data, else the example."""
+        return self.data if self.data is not None else self.trial.sample if self.trial else None
+
+    def save(self, folder: Path) -> set[str]:
+        """Write the model and its parity sample below `folder`; returns the distributions it needs."""
+        form = self.trial.sample.form if self.trial else None
+        needs = save(
+            self.subject,
+            folder,
+            form=form,
+            signature=infer_signature(self.described, self.trial.answers) if self.described and self.trial else None,
+            metadata={"model_platform": self._behaviour()},
+            distributions=needed_distributions(self.subject, form),
+        )
+        if self.trial is not None:
+            path = folder / PARITY_FILE
+            path.parent.mkdir()
+            path.write_text(canonical_json(self.trial.parity_sample().model_dump(mode="json")), encoding="utf-8")
+        return needs
+
+    def _behaviour(self) -> dict[str, Any]:
+        """What the runner and callers need to know beyond MLflow's own description."""
+        trial = self.trial
+        known = trial.answers.names if trial else []
+        return {
+            "schema": METADATA_SCHEMA,
+            "answers": self.subject.method,
+            "rows_independent": bool(trial and trial.rows_independent),
+            "deterministic": trial.deterministic if trial else True,
+            "inputs": describe_columns(self.described) if self.described is not None else {},
+            "output_names": known if known not in ([], [PREDICTION]) else None,
+            "classes": self.subject.classes(),
+            "example": trial.sample.head(1).records() if trial and self.shown_example else None,
+            "answer_kind": trial.answers.kind if trial else None,
+            "answer_dtypes": trial.answers.dtypes if trial else {},
+        }
+
+
+def _rows(value: Any, what: str, subject: Subject) -> Table | None:
+    if value is None:
+        return None
+    table = as_table(value, what)
+    # Only a function can mean to be called with plain records; every library's model means a table by them.
+    return Table(Form.FRAME, table.frame()) if table.form is Form.RECORDS and not subject.is_function else table
+
+
+def _check_same_columns(data: Table, example: Table) -> None:
+    if data.form is not Form.FRAME or example.form is not Form.FRAME:
+        return
+    known, given = [str(name) for name in data.value.columns], [str(name) for name in example.value.columns]
+    if set(known) == set(given):
+        return
+    more, less = sorted(set(given) - set(known)), sorted(set(known) - set(given))
+    parts = [f"{', '.join(more)} only in --example"] if more else []
+    parts += [f"{', '.join(less)} only in --data"] if less else []
+    raise InvalidInputError(
+        f"--data and --example have different columns: {'; '.join(parts)}.",
+        hint="give both as the model is called: the same columns, without the target",
+    )
+
+
+def check_metrics(metrics: Mapping[str, Any] | None) -> dict[str, float]:
+    """Names and figures.
+
+    Raises
+    ------
+    InvalidInputError
+        Names what is no figure.
+    """
+    if metrics is None:
+        return {}
+    if hasattr(metrics, "to_dict"):
+        metrics = metrics.to_dict()
+    if not isinstance(metrics, Mapping):
+        raise InvalidInputError(
+            f"--metrics is a {type(metrics).__name__}; give names and figures.",
+            hint='--metrics scores, with scores = {"auc": 0.91}',
+        )
+    found = {}
+    for name, value in metrics.items():
+        try:
+            found[str(name)] = float(value)
+        except (TypeError, ValueError):
+            raise InvalidInputError(f"The metric {name!r} is a {type(value).__name__}, not a figure.") from None
+        if not math.isfinite(found[str(name)]):
+            raise InvalidInputError(f"The metric {name!r} is {value}; leave it out, or find out why.")
+    return found
+
+
+def read_zone(client: Client, ref: ModelRef) -> Zone | None:
+    """The model's zone; None where the actor may publish without seeing it."""
+    try:
+        return client.get_zone(ref.zone or client.zone)
+    except ForbiddenError:
+        return None
+
+
+def last_version(client: Client, ref: ModelRef) -> ModelVersion | None:
+    """The newest version of the model so far."""
+    try:
+        return next(iter(client.versions(str(ref), limit=1)), None)
+    except (ModelNotFoundError, ForbiddenError):
+        return None
+
+
+def demanded_fields(zone: Zone | None, composed: ComposedCard) -> tuple[str, ...]:
+    """The mandatory fields of the card, by its tier and the zone."""
+    return mandatory_fields(composed.card.tier, zone.spec.mandatory_fields if zone else ())
+
+
+def _lineage(captured: _Capture, origin: Origin, needs: set[str]) -> Lineage:
+    return Lineage(
+        notebook=origin.path,
+        notebook_sha256=origin.sha256,
+        executed_cells=origin.executed_cells,
+        git_commit=origin.commit,
+        git_dirty=origin.dirty,
+        git_repository=origin.repository,
+        data=captured.fingerprints,
+        environment=record_environment(needs),
+        parameters={name: json.dumps(value) for name, value in parameters_of(captured.subject.model).items()},
+    )

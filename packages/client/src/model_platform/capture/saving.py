@@ -1,0 +1,134 @@
+"""Saving with the flavour's own `save_model`: skops where it can be, else cloudpickle, never a subprocess."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import cloudpickle
+
+from model_platform.capture.environment import pinned
+from model_platform.capture.modules import distributions_of, local_modules, modules_of
+from model_platform.capture.quiet import import_mlflow, quiet
+from model_platform.capture.subject import PYFUNC, SKLEARN, Subject
+from model_platform.capture.table import Form
+from model_platform.capture.wrapper import python_model
+from model_platform_core.errors import InvalidModelError
+
+# Types that skops does not know by itself and that scikit-learn's own models are made of. Each was read: it holds data,
+# and making one from a file runs nothing but its own constructor.
+REVIEWED_TYPES = (
+    "numpy.dtype",
+    "scipy.sparse._csr.csr_matrix",
+    "sklearn._loss.link.Interval",
+    "sklearn.compose._column_transformer._RemainderColsList",
+    "sklearn.ensemble._hist_gradient_boosting.binning._BinMapper",
+    "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
+    "sklearn.neighbors._ball_tree.BallTree",
+    "sklearn.neighbors._kd_tree.KDTree",
+    "sklearn.tree._tree.Tree",
+)
+
+
+def needed_distributions(subject: Subject, form: Form | None) -> set[str]:
+    """The distributions without which the model does not load or cannot be called."""
+    modules = modules_of(subject.model)
+    names = distributions_of(modules)
+    names |= {"pandas"} if form in {Form.FRAME, Form.RECORDS} else {"numpy"} if form is Form.ARRAY else set()
+    if subject.flavour != SKLEARN:
+        # Where the platform is whole, `mlflow` is there as well; the small one is all that loading needs.
+        names |= {"mlflow-skinny", "cloudpickle", "pandas"}
+    return names
+
+
+def save(
+    subject: Subject,
+    folder: Path,
+    *,
+    form: Form | None,
+    signature: Any,
+    metadata: dict[str, Any],
+    distributions: set[str],
+) -> set[str]:
+    """Save the model below `folder`, which does not exist yet; returns the distributions it needs as saved.
+
+    Raises
+    ------
+    InvalidModelError
+        If the model cannot be saved; the message names the reason.
+    """
+    options = {"signature": signature, "metadata": metadata}
+    import_mlflow(subject.flavour)
+    with quiet(), _local_code_by_value(subject):
+        try:
+            if subject.flavour == SKLEARN:
+                return _save_sklearn(subject, folder, distributions, options)
+            return _save_other(subject, folder, form, distributions, options)
+        except InvalidModelError:
+            raise
+        except Exception as error:
+            first = str(error).splitlines()[0][:300] if str(error) else type(error).__name__
+            raise InvalidModelError(f"The {subject.kind} cannot be saved: {first}") from error
+
+
+def _save_sklearn(subject: Subject, folder: Path, names: set[str], options: dict[str, Any]) -> set[str]:
+    flavour = importlib.import_module(SKLEARN)
+    if getattr(flavour, "SERIALIZATION_FORMAT_SKOPS", None) and importlib.util.find_spec("skops"):
+        needs = names | {"scikit-learn", "skops"}
+        try:
+            flavour.save_model(
+                subject.model,
+                str(folder),
+                serialization_format="skops",
+                skops_trusted_types=list(REVIEWED_TYPES),
+                pip_requirements=pinned(needs),
+                pyfunc_predict_fn=subject.method,
+                **options,
+            )
+        except Exception:  # noqa: BLE001 - skops refuses what it does not know, in several ways: then the other format
+            shutil.rmtree(folder, ignore_errors=True)
+        else:
+            return needs
+    needs = names | {"scikit-learn", "cloudpickle"}
+    flavour.save_model(
+        subject.model,
+        str(folder),
+        serialization_format="cloudpickle",
+        pip_requirements=pinned(needs),
+        pyfunc_predict_fn=subject.method,
+        **options,
+    )
+    return needs
+
+
+def _save_other(
+    subject: Subject, folder: Path, form: Form | None, names: set[str], options: dict[str, Any]
+) -> set[str]:
+    flavour = importlib.import_module(subject.flavour)
+    options |= {"pip_requirements": pinned(names)}
+    if subject.flavour == PYFUNC:
+        flavour.save_model(str(folder), python_model=python_model(subject, form or Form.FRAME), **options)
+    else:
+        flavour.save_model(subject.model, str(folder), **options)
+    return names
+
+
+@contextmanager
+def _local_code_by_value(subject: Subject) -> Iterator[None]:
+    """Let modules of the user's own files travel inside the pickle: where the model runs, they are not there."""
+    modules = local_modules(modules_of(subject.model))
+    registered = []
+    try:
+        for module in modules:
+            if module.__name__ not in cloudpickle.list_registry_pickle_by_value():
+                cloudpickle.register_pickle_by_value(module)
+                registered.append(module)
+        yield
+    finally:
+        for module in registered:
+            cloudpickle.unregister_pickle_by_value(module)

@@ -1,0 +1,148 @@
+"""What is to be published: an object with an answering method, or a function; and the MLflow flavour that keeps it."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from model_platform_core.errors import InvalidModelError
+
+DEFAULT_METHOD = "predict"
+PROBABILITIES = frozenset({"predict_proba", "predict_log_proba", "decision_function"})
+
+_FLAVOURS: Mapping[str, str] = {
+    "xgboost": "mlflow.xgboost",
+    "lightgbm": "mlflow.lightgbm",
+    "catboost": "mlflow.catboost",
+    "statsmodels": "mlflow.statsmodels",
+}
+_LIBRARIES: Mapping[str, str] = {
+    "sklearn": "scikit-learn",
+    "xgboost": "XGBoost",
+    "lightgbm": "LightGBM",
+    "catboost": "CatBoost",
+    "statsmodels": "statsmodels",
+}
+PYFUNC = "mlflow.pyfunc"
+SKLEARN = "mlflow.sklearn"
+
+_ANSWERING = ("predict", "predict_proba", "decision_function", "transform", "score_samples", "solve", "forecast")
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A model as it will be published. `flavour` is the MLflow module whose `save_model` keeps it."""
+
+    model: Any
+    method: str
+    flavour: str
+    kind: str
+    is_function: bool = False
+
+    def answer(self, rows: Any) -> Any:
+        """What the notebook's own object answers."""
+        if self.is_function:
+            return self.model(rows)
+        if self.flavour == "mlflow.xgboost" and type(self.model).__name__ == "Booster":
+            rows = importlib.import_module("xgboost").DMatrix(rows)
+        return getattr(self.model, self.method)(rows)
+
+    def classes(self) -> list[str] | None:
+        """Names for the columns of probabilities."""
+        found = getattr(self.model, "classes_", None) if self.method in PROBABILITIES else None
+        if found is None or isinstance(found, list):
+            return None  # several outputs, each with classes of its own
+        return [str(one) for one in (found.tolist() if hasattr(found, "tolist") else found)]
+
+
+def examine(model: Any, answers: str | None = None) -> Subject:
+    """Find out how an object answers and which flavour keeps it.
+
+    Parameters
+    ----------
+    answers
+        The answering method; `predict` by default.
+
+    Raises
+    ------
+    InvalidModelError
+        If it has no such method; the message names those that it has.
+    """
+    method = answers or DEFAULT_METHOD
+    if isinstance(model, type):
+        raise InvalidModelError(
+            f"{model.__name__} is a class, not a model; publish an object of it.", hint=f"model = {model.__name__}(…)"
+        )
+    if _is_function(model) and answers is None:
+        return Subject(model, DEFAULT_METHOD, PYFUNC, f"function {model.__name__}", is_function=True)
+    if not callable(getattr(model, method, None)):
+        raise InvalidModelError(_has_no(model, method), hint=_other_method(model))
+    _check_fitted(model)
+    library = _library(type(model))
+    flavour = _flavour(library, method)
+    known = f"{_LIBRARIES[library]} " if library in _LIBRARIES else ""
+    return Subject(model, method, flavour, f"{known}{type(model).__name__}")
+
+
+def _is_function(model: Any) -> bool:
+    return callable(model) and hasattr(model, "__name__") and hasattr(model, "__code__")
+
+
+def _library(kind: type) -> str:
+    """The library whose flavour keeps objects of this type: its own, else that of its nearest base."""
+    for base in kind.__mro__:
+        top = base.__module__.partition(".")[0]
+        if top in _LIBRARIES:
+            return top
+    return ""
+
+
+def _flavour(library: str, method: str) -> str:
+    if library == "sklearn":
+        return SKLEARN
+    # These flavours answer with `predict` alone; another method is kept as a Python model that calls it.
+    return _FLAVOURS.get(library, PYFUNC) if method == DEFAULT_METHOD else PYFUNC
+
+
+def _methods(model: Any) -> list[str]:
+    return [name for name in _ANSWERING if callable(getattr(model, name, None))]
+
+
+def _has_no(model: Any, method: str) -> str:
+    kind = type(model).__name__
+    found = _methods(model) or [
+        name for name in dir(type(model)) if not name.startswith("_") and callable(getattr(type(model), name, None))
+    ]
+    if not found:
+        return f"An object of type {kind} has no method {method}, and no other that could answer; give a fitted model."
+    shown = ", ".join(found[:6]) + (" …" if len(found) > 6 else "")
+    return f"An object of type {kind} has no method {method}. It has {shown}."
+
+
+def _other_method(model: Any) -> str | None:
+    found = _methods(model)
+    return f"add --answers {found[0]}" if found else None
+
+
+def _check_fitted(model: Any) -> None:
+    """An estimator that was never fitted is told here, in words, and not by its traceback."""
+    validation = sys.modules.get("sklearn.utils.validation")
+    base = sys.modules.get("sklearn.base")
+    if validation is None or base is None or not isinstance(model, base.BaseEstimator):
+        return
+    exceptions = importlib.import_module("sklearn.exceptions")
+    try:
+        validation.check_is_fitted(model)
+    except exceptions.NotFittedError:
+        raise InvalidModelError(
+            f"This {type(model).__name__} has not been fitted; nothing was published.",
+            hint="model.fit(X_train, y_train)",
+        ) from None
+    except TypeError:
+        return  # not an estimator in the sense of the check
+
+
+Answer = Callable[[Any], Any]

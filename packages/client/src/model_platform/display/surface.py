@@ -1,0 +1,96 @@
+"""Where something that changes is shown: one output of a cell, one line of a terminal, or nowhere."""
+
+from __future__ import annotations
+
+import importlib
+import shutil
+import sys
+import uuid
+from typing import Any, Protocol
+
+from model_platform.display.bundle import bundle
+from model_platform.display.card import Card
+from model_platform.display.plain import plain
+
+
+class Surface(Protocol):
+    """Shows a card and changes it in place."""
+
+    def show(self, card: Card) -> None:
+        """Show the card, in the place of the one before."""
+
+    def clear(self) -> None:
+        """Leave nothing behind."""
+
+
+def shell() -> Any:
+    """The IPython shell that runs this code; None in a plain interpreter. Imports nothing."""
+    module = sys.modules.get("IPython")
+    return module.get_ipython() if module else None
+
+
+def has_kernel() -> bool:
+    """Whether a Jupyter kernel runs this code."""
+    return hasattr(shell(), "kernel")
+
+
+def cell_number() -> int | None:
+    """The number of the cell that runs now."""
+    running = shell()
+    return running.execution_count if running is not None else None
+
+
+def surface_here() -> Surface:
+    """The surface that fits where this code runs."""
+    if has_kernel():
+        return _CellOutput()
+    return _TerminalLine() if sys.stderr.isatty() else Nowhere()
+
+
+class Nowhere:
+    """Logs and scripts need no progress."""
+
+    def show(self, card: Card) -> None:
+        """Nothing."""
+
+    def clear(self) -> None:
+        """Nothing."""
+
+
+class _CellOutput:
+    """One output of the running cell, updated by its display id."""
+
+    def __init__(self) -> None:
+        self._id = f"model-platform-{uuid.uuid4().hex}"
+        self._begun = False
+
+    def show(self, card: Card) -> None:
+        self._publish(bundle(card))
+
+    def clear(self) -> None:
+        if self._begun:
+            self._publish({"text/plain": ""})
+
+    def _publish(self, data: dict[str, Any]) -> None:
+        display = importlib.import_module("IPython.display")  # in a kernel it is there; a script needs none of it
+        display.publish_display_data(data, transient={"display_id": self._id}, update=self._begun)
+        self._begun = True
+
+
+class _TerminalLine:
+    """The last line of the terminal, written over."""
+
+    def __init__(self) -> None:
+        self._begun = False
+
+    def show(self, card: Card) -> None:
+        line = "  ".join(plain(card).splitlines()[:2])
+        width = shutil.get_terminal_size().columns - 1
+        sys.stderr.write("\r\x1b[2K" + line[:width])
+        sys.stderr.flush()
+        self._begun = True
+
+    def clear(self) -> None:
+        if self._begun:
+            sys.stderr.write("\r\x1b[2K")
+            sys.stderr.flush()

@@ -1,0 +1,1 @@
+"""The private server on this machine: finding it, proving that it is ours, starting it where there is none."""

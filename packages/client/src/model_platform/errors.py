@@ -1,0 +1,105 @@
+"""Errors as people see them: what, why, what to do, and no traceback of ours.
+
+The tree itself is `model_platform_core.errors`. Here it learns to show itself in a notebook: IPython asks an exception
+for `_render_traceback_`, and papermill records what that returns. The same lines are attached as notes (PEP 678), so
+that a plain `python train.py` prints them beneath its traceback.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Callable, Sequence
+from typing import ParamSpec, TypeVar
+
+from model_platform_core.errors import FieldProblem, ModelPlatformError
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+Words = Callable[[str], str]
+
+
+class WaitingForFormError(ModelPlatformError):
+    """A publish waits for a person to fill in a form; the cells below must not run before that."""
+
+    code = "waiting_for_form"
+
+
+def in_notebook(text: str) -> str:
+    """Words for a cell: the lines are magics already."""
+    return text
+
+
+def in_shell(text: str) -> str:
+    """Words for a terminal: `%mp_status churn` is `mp status churn` there."""
+    return text.replace("%mp_", "mp ")
+
+
+def in_python(text: str) -> str:
+    """Words for code: `%mp_status churn` is `mp.status("churn")`, `--for-whom "…"` is `for_whom="…"`."""
+
+    def option(found: re.Match[str]) -> str:
+        name, value = found.group(1).replace("-", "_"), found.group(2)
+        return f"{name}={value}" if value else f"{name}=True"
+
+    def call(found: re.Match[str]) -> str:
+        verb, words, options = found.groups()
+        arguments = [f'"{word}"' for word in words.split()]
+        arguments += [re.sub(r"--([a-z-]+)(?: (\S+))?", option, one.strip()) for one in re.findall(_OPTION, options)]
+        return f"mp.{verb}({', '.join(arguments)})"
+
+    text = re.sub(rf"%mp_([a-z]+)((?: [\w.:@/-]*\w)*)((?:{_OPTION})*)", call, text)
+    return re.sub(r'--([a-z-]+)(?: ("…"|\S+))?', option, text)
+
+
+_OPTION = r" --[a-z-]+(?: [^\s-]\S*)?"
+
+
+def _field_lines(fields: Sequence[FieldProblem], words: Words) -> list[str]:
+    if not fields:
+        return []
+    wide = max(len(field.field) for field in fields) + 3
+    long = max((len(field.problem) for field in fields if field.add), default=0) + 3
+    lines = []
+    for field in fields:
+        add = f"{field.problem:<{long}}add  {words(field.add)}" if field.add else field.problem
+        lines.append(f"  {field.field:<{wide}}{add}")
+    return lines
+
+
+def details(error: ModelPlatformError, words: Words = in_notebook) -> list[str]:
+    """The lines beneath the message: what is wrong by field, then what to do."""
+    return [*_field_lines(error.fields, words), *([words(error.hint)] if error.hint else [])]
+
+
+def explain(error: ModelPlatformError, words: Words = in_notebook) -> str:
+    """The whole error as plain text."""
+    return "\n".join([error.message, *details(error, words)])
+
+
+def explained(words: Words) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Make a public function attach the lines beneath the message to every error of ours that leaves it."""
+
+    def decorate(function: Callable[P, R]) -> Callable[P, R]:
+        @functools.wraps(function)
+        def call(*args: P.args, **kwargs: P.kwargs) -> R:
+            try:
+                return function(*args, **kwargs)
+            except ModelPlatformError as error:
+                if not getattr(error, "__notes__", None):
+                    for line in details(error, words):
+                        error.add_note(line)
+                raise
+
+        return call
+
+    return decorate
+
+
+def _render(error: ModelPlatformError) -> list[str]:
+    return [error.message, *(getattr(error, "__notes__", None) or details(error))]
+
+
+# Core knows no notebook; this is the one line by which its errors become short in a cell.
+ModelPlatformError._render_traceback_ = _render  # type: ignore[attr-defined]
