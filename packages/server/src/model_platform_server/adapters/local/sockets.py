@@ -1,4 +1,4 @@
-"""Unix sockets: a folder with a short path that is ours alone, and small requests over them."""
+"""Unix sockets: a folder with a short path that is ours alone, and small requests."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import http.client
 import os
 import socket
 import stat
+from collections.abc import Mapping
 from pathlib import Path
 
 from model_platform_core.errors import TargetUnavailableError
@@ -54,17 +55,37 @@ class _UnixConnection(http.client.HTTPConnection):
             raise
 
 
-def ask(path: Path, target: str, *, method: str = "GET", timeout: float = 5.0) -> tuple[int, str]:
-    """Status and body of a request over a Unix socket.
+def ask(path: Path, target: str, *, timeout: float = 5.0) -> tuple[int, str]:
+    """Status and body of a GET over a Unix socket.
 
     Raises
     ------
     OSError
         If nobody answers there in time, or answers something else than HTTP.
     """
-    connection = _UnixConnection(path, timeout)
+    return _exchange(_UnixConnection(path, timeout), "GET", target)
+
+
+def post(address: str, target: str, body: str, headers: Mapping[str, str], *, timeout: float) -> tuple[int, str]:
+    """Status and body of a POST to `host:port`.
+
+    Raises
+    ------
+    OSError
+        As for `ask`.
+    """
+    return _exchange(http.client.HTTPConnection(address, timeout=timeout), "POST", target, body.encode(), headers)
+
+
+def _exchange(
+    connection: http.client.HTTPConnection,
+    method: str,
+    target: str,
+    body: bytes | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> tuple[int, str]:
     try:
-        connection.request(method, target)
+        connection.request(method, target, body, dict(headers or {}))
         response = connection.getresponse()
         return response.status, response.read().decode(errors="replace")
     except http.client.HTTPException as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import shutil
 import threading
@@ -9,8 +10,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
-
-import httpx
 
 from model_platform_core.deployments import Capabilities
 from model_platform_core.errors import (
@@ -82,7 +81,6 @@ class LocalTarget:
         self._gateway.keep(deployment.cluster for deployment in self._deployments.values())
         self._refreshed = False
         self._seen: dict[tuple[EndpointRef, str], Observation] = {}
-        self._caller = httpx.Client(trust_env=False, timeout=limits.seconds + 2 * _GATEWAY_MARGIN)
 
     # ---------------------------------------------------------------- what it can do
 
@@ -176,16 +174,17 @@ class LocalTarget:
         headers = {"content-type": "application/json"}
         if token is not None:
             headers["authorization"] = f"Bearer {token}"
+        address = self.gateway_url().removeprefix("http://")
+        seconds = self._around.limits.seconds + 2 * _GATEWAY_MARGIN
         try:
-            body = canonical_json(list(records))
-            response = self._caller.post(f"{self.gateway_url()}{path}", content=body, headers=headers)
-        except httpx.HTTPError as error:
+            status, text = sockets.post(address, path, canonical_json(list(records)), headers, timeout=seconds)
+        except OSError as error:
             raise ReadinessFailedError(f"The endpoint gave no answer ({type(error).__name__}).") from error
-        answer = _json(response)
-        if response.status_code == 200 and isinstance(answer, list):
+        answer = _json(text)
+        if status == 200 and isinstance(answer, list):
             return answer
         code = str(answer.get("code", "no code")) if isinstance(answer, dict) else "no code"
-        raise ReadinessFailedError(f"The endpoint answered {response.status_code} ({code}) to its own sample.")
+        raise ReadinessFailedError(f"The endpoint answered {status} ({code}) to its own sample.")
 
     def revoke(self, token_ids: Sequence[str]) -> None:
         """Write the list that runners look at."""
@@ -329,8 +328,8 @@ def _mentions(state: Path) -> Callable[[str], bool]:
     return lambda argument: argument.startswith(runners) or argument == gateway
 
 
-def _json(response: httpx.Response) -> Any:
+def _json(text: str) -> Any:
     try:
-        return response.json()
+        return json.loads(text)
     except ValueError:
         return None

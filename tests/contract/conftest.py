@@ -1,0 +1,42 @@
+"""The targets under test, and the models that are put on them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from contract import models
+from contract.harness import Harness, LocalHarness, maintained
+from contract.models import SavedModel
+from model_platform_server.ports import DeploymentTarget
+
+
+@pytest.fixture(params=["local"])
+def harness(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Harness]:
+    """Every kind of target, one after the other, each on a state of its own; nothing of it is left at the end."""
+    made = {"local": LocalHarness}[request.param](tmp_path / "state")
+    try:
+        yield made
+    finally:
+        made.end()
+
+
+@pytest.fixture
+def target(harness: Harness) -> Iterator[DeploymentTarget]:
+    """A target that is looked after, as a server does it."""
+    with maintained(harness.target):
+        yield harness.target
+
+
+@pytest.fixture(scope="session")
+def iris(tmp_path_factory: pytest.TempPathFactory) -> SavedModel:
+    """A real scikit-learn model."""
+    return models.iris(tmp_path_factory.mktemp("models") / "iris")
+
+
+@pytest.fixture(scope="session")
+def small(tmp_path_factory: pytest.TempPathFactory) -> SavedModel:
+    """A model that adds two numbers, and starts in a moment."""
+    return models.small(tmp_path_factory.mktemp("models") / "small")
