@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import os
 import pwd
@@ -10,7 +11,7 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
@@ -158,6 +159,21 @@ def database_url(request: pytest.FixtureRequest) -> str:
 
 
 # ---------------------------------------------------------------- a disk that is soon full
+
+
+def fill(disk: Path) -> Path:
+    """Fill a small disk to its last byte; the file to remove when there is to be room again."""
+    file = disk / "everything-else"
+    with file.open("wb", buffering=0) as handle, contextlib.suppress(OSError):
+        while handle.write(b"x" * 4096):
+            pass
+    return file
+
+
+@pytest.fixture
+def fill_small_disk(small_disk: Path) -> Callable[[], Path]:
+    """Fills the small disk when it is called; gives the file to remove when there is to be room again."""
+    return lambda: fill(small_disk)
 
 
 @pytest.fixture

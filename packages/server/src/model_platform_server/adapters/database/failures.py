@@ -31,6 +31,7 @@ _BUSY = (
 )
 _DAMAGED = f"The platform's database file is damaged. {_STILL_WORKS} Restore it from a backup."
 _UNREACHABLE = f"The platform's database does not answer. {_STILL_WORKS} Start it, or try again when it is back."
+_NOT_KEPT = "A text or number is too long for its field, or a text holds a character that the database does not keep."
 
 # By what SQLite calls the result, primary code first: https://sqlite.org/rescode.html
 _SQLITE: tuple[tuple[str, type[ModelPlatformError], str], ...] = (
@@ -72,7 +73,7 @@ def as_platform_error(error: sa.exc.SQLAlchemyError) -> ModelPlatformError | Non
         if (name or state).startswith(prefix):
             return kind(message)
     if isinstance(error, DataError):
-        return InvalidError("A text is too long for its field, or holds a character that the database does not keep.")
+        return InvalidError(_NOT_KEPT)
     # libpq gives no SQLSTATE when there is no server to give one.
     lost = error.connection_invalidated or (isinstance(error, sa.exc.OperationalError) and not (name or state))
     return DatabaseUnavailableError(_UNREACHABLE) if lost else None
@@ -88,3 +89,5 @@ def translated() -> Iterator[None]:
         if found is None:
             raise
         raise found from error
+    except (OverflowError, UnicodeEncodeError) as error:  # from the drivers, before they ask the database
+        raise InvalidError(_NOT_KEPT) from error
