@@ -1,0 +1,186 @@
+"""What the gate finds in a model's files: digests, card, signature, environment. No model code runs.
+
+Everything here comes from strangers: a file that is too large, too deep, or not what it should be is an InvalidModelError.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from model_platform_core.cards import ModelCard
+from model_platform_core.errors import InvalidModelError
+from model_platform_core.lineage import EnvironmentRecord, Lineage
+from model_platform_core.models import ArtifactFormat, FileEntry, artifact_format, manifest_digest
+from model_platform_core.signatures import Signature
+
+UNFINISHED = ".artifact.uploading."
+"""MLflow's local artifact store gives this prefix to files that are still coming in."""
+
+_CHUNK = 1 << 20
+_LARGEST_TEXT = 4 << 20
+_MOST_VALUES = 200_000
+_DEEPEST = 60
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """A model's files as they were examined, and what is to be written of them with the version."""
+
+    location: str
+    files: tuple[FileEntry, ...]
+    card: ModelCard
+    signature: Signature = field(default_factory=Signature)
+    behaviour: Mapping[str, Any] = field(default_factory=dict)
+    lineage: Lineage = field(default_factory=Lineage)
+    model_id: str | None = None
+
+    @property
+    def sha256(self) -> str:
+        """The identity of the bytes."""
+        return manifest_digest(self.files)
+
+    @property
+    def size(self) -> int:
+        """Bytes of all files."""
+        return sum(file.size for file in self.files)
+
+    @property
+    def format(self) -> ArtifactFormat:
+        """How the model is stored."""
+        return artifact_format(file.path for file in self.files)
+
+
+def digest_files(root: Path) -> tuple[FileEntry, ...]:
+    """Every file below a folder with its digest, in order of path; read in chunks, whatever the size.
+
+    Raises
+    ------
+    InvalidModelError
+        If something there is no plain file, or its name cannot be kept.
+    """
+    return tuple(_entry(root, path) for path in _plain_files(root))
+
+
+def list_files(root: Path) -> dict[str, int]:
+    """Path and size of every file below a folder; raises InvalidModelError as `digest_files`."""
+    return {path.relative_to(root).as_posix(): path.stat().st_size for path in _plain_files(root)}
+
+
+def _plain_files(root: Path) -> Iterator[Path]:
+    for folder, folders, names in os.walk(root):
+        folders.sort()
+        for name in sorted(names):
+            path = Path(folder, name)
+            if name.startswith(UNFINISHED):
+                continue
+            if path.is_symlink() or not path.is_file():
+                raise InvalidModelError(f"{name} is no plain file; a model consists of plain files.")
+            yield path
+
+
+def _entry(root: Path, path: Path) -> FileEntry:
+    digest = hashlib.sha256()
+    size = 0
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK):
+            digest.update(chunk)
+            size += len(chunk)
+    try:
+        return FileEntry(path=path.relative_to(root).as_posix(), size=size, sha256=f"sha256:{digest.hexdigest()}")
+    except (ValidationError, UnicodeError):
+        raise InvalidModelError(f"The file name {path.name!r} cannot be kept; rename it and log again.") from None
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """A mapping from a YAML file; empty if there is no such file. Raises InvalidModelError."""
+    if not path.is_file():
+        return {}
+    if path.stat().st_size > _LARGEST_TEXT:
+        raise InvalidModelError(f"{path.name} is larger than {_LARGEST_TEXT >> 20} MiB.")
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError, ValueError, RecursionError, OverflowError):
+        raise InvalidModelError(f"{path.name} is no YAML that can be read; log the model again.") from None
+    if not isinstance(content, dict):
+        raise InvalidModelError(f"{path.name} holds no fields; log the model again.")
+    _bound(content, path.name)
+    return content
+
+
+def _bound(content: object, name: str) -> None:
+    """A few lines of YAML can stand for billions of values, or for themselves: count what they stand for."""
+    waiting = [(content, 1)]
+    for _ in range(_MOST_VALUES):
+        if not waiting:
+            return
+        value, depth = waiting.pop()
+        if depth > _DEEPEST:
+            break
+        inner = [*value.keys(), *value.values()] if isinstance(value, dict) else value
+        if isinstance(inner, list | tuple | set):
+            waiting += [(one, depth + 1) for one in inner]
+    raise InvalidModelError(f"{name} holds more than can be kept, or is nested too deeply.")
+
+
+def plain(value: Any, name: str) -> Any:
+    """The value as JSON keeps it; raises InvalidModelError for what JSON does not know."""
+    try:
+        return json.loads(json.dumps(value, allow_nan=False, default=str))
+    except (TypeError, ValueError, RecursionError):
+        raise InvalidModelError(f"{name} in MLmodel holds what JSON cannot say.") from None
+
+
+def metadata_of(model: Mapping[str, Any]) -> dict[str, Any]:
+    """What `log_model(metadata=…)` was given."""
+    metadata = model.get("metadata")
+    return metadata if isinstance(metadata, dict) else {}
+
+
+def signature_of(model: Mapping[str, Any]) -> Signature:
+    """The signature in an MLmodel file; raises InvalidModelError if it is none."""
+    written = model.get("signature")
+    if not isinstance(written, dict):
+        return Signature()
+    try:
+        sides = {side: json.loads(written[side]) if written.get(side) else None for side in ("inputs", "outputs")}
+        return Signature.model_validate(plain(sides, "signature"))
+    except (ValidationError, TypeError, ValueError, RecursionError):
+        raise InvalidModelError("The signature in MLmodel cannot be read; log the model again.") from None
+
+
+def behaviour_of(model: Mapping[str, Any]) -> dict[str, Any]:
+    """What publish found out about the model (from its metadata), and its flavours."""
+    known = metadata_of(model).get("model_platform")
+    flavours = [str(name) for name in model.get("flavors") or ()] if isinstance(model.get("flavors"), dict) else []
+    main = [name for name in flavours if name != "python_function"] or flavours
+    found = plain(known, "model_platform") if isinstance(known, dict) else {}
+    return {**found, "flavor": main[0] if main else None, "flavors": flavours}
+
+
+def environment_of(model: Mapping[str, Any], root: Path) -> EnvironmentRecord | None:
+    """Python and packages that the model says it needs; None if it does not say which Python."""
+    flavours = model.get("flavors")
+    function = flavours.get("python_function") if isinstance(flavours, dict) else None
+    version = function.get("python_version") if isinstance(function, dict) else None
+    if not isinstance(version, str):
+        return None
+    path = root / "requirements.txt"
+    small = path.is_file() and path.stat().st_size <= _LARGEST_TEXT
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if small else []
+    packages = tuple(line for line in (raw.partition("#")[0].strip() for raw in lines) if "==" in line)
+    return EnvironmentRecord(python=version, platform="", packages=packages)
+
+
+def finite(value: object) -> bool:
+    """Whether a metric can be kept."""
+    return isinstance(value, int | float) and math.isfinite(value)
