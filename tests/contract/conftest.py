@@ -8,15 +8,22 @@ from pathlib import Path
 import pytest
 
 from contract import models
-from contract.harness import Harness, LocalHarness, maintained
+from contract.harness import PATIENCE, Harness, LocalHarness, maintained
 from contract.models import SavedModel
+from model_platform_server.adapters.local.settings import Patience
 from model_platform_server.ports import DeploymentTarget
 
 
+@pytest.fixture
+def patience() -> Patience:
+    """How long the target waits; tests of waiting have their own."""
+    return PATIENCE
+
+
 @pytest.fixture(params=["local"])
-def harness(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Harness]:
+def harness(request: pytest.FixtureRequest, tmp_path: Path, patience: Patience) -> Iterator[Harness]:
     """Every kind of target, one after the other, each on a state of its own; nothing of it is left at the end."""
-    made = {"local": LocalHarness}[request.param](tmp_path / "state")
+    made = {"local": LocalHarness}[request.param](tmp_path / "state", patience)
     try:
         yield made
     finally:
@@ -40,3 +47,9 @@ def iris(tmp_path_factory: pytest.TempPathFactory) -> SavedModel:
 def small(tmp_path_factory: pytest.TempPathFactory) -> SavedModel:
     """A model that adds two numbers, and starts in a moment."""
     return models.small(tmp_path_factory.mktemp("models") / "small")
+
+
+@pytest.fixture
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where a test puts a model of its own; it is not there yet."""
+    return tmp_path_factory.mktemp("models") / "model"

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -31,8 +34,16 @@ class Harness(Protocol):
         """A target as the next server would make it: on the same state, knowing nothing else."""
         ...
 
+    def drive(self, plan: RunnerPlan) -> subprocess.Popen[str]:
+        """A server in a process of its own that brings the plan up and routes to it, telling each step in a line."""
+        ...
+
     def runners(self, ref: EndpointRef, deployment: str) -> list[str]:
         """What identifies the runners' processes: another word means another process."""
+        ...
+
+    def hang_runner(self, ref: EndpointRef, deployment: str) -> None:
+        """Keep a runner from doing anything."""
         ...
 
     def kill_runner(self, ref: EndpointRef, deployment: str, number: int = 0) -> None:
@@ -54,6 +65,15 @@ class LocalHarness:
 
     def another(self, port: int = 0) -> LocalTarget:
         return LocalTarget(self.state, gateway_port=port, limits=self._limits, patience=self._patience)
+
+    def drive(self, plan: RunnerPlan) -> subprocess.Popen[str]:
+        given = self.state.with_name("plan.pickle")
+        given.write_bytes(pickle.dumps(plan))
+        command = [sys.executable, "-m", "contract.driver", str(self.state), str(given)]
+        return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[1])
+
+    def hang_runner(self, ref: EndpointRef, deployment: str) -> None:
+        os.kill(self.processes(ref, deployment)[0].pid, signal.SIGSTOP)
 
     def processes(self, ref: EndpointRef, deployment: str) -> list[ProcessIdentity]:
         folder = self.state / "deployments" / str(ref)
