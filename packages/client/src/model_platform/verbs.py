@@ -15,6 +15,7 @@ from model_platform.endpoint import EndpointHandle, act, status_of
 from model_platform.errors import explained, in_python
 from model_platform.logs import LogText
 from model_platform.results import CardView, Deleted, ModelList, NewToken, StatusList, ZoneView
+from model_platform.widgets.form import publish_or_ask
 
 
 @explained(in_python)
@@ -81,7 +82,7 @@ def publish(
         data_name=names.get(id(data), "data"),
         example_name=names.get(id(example), "example"),
     )
-    return publishing.publish(current(), order)
+    return publish_or_ask(current(), order)
 
 
 @explained(in_python)

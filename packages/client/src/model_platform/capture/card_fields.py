@@ -89,8 +89,18 @@ def compose_card(
         guesses["code"] = code | {"repository": origin.repository}
     if months := REVIEW_MONTHS[tier]:
         guesses["review_by"] = _months_after(today, months).isoformat()
-    card = parse_card(guesses | before | dict(written))
+    card = parse_card(guesses | before | _spelt_out(written, guesses))
     return ComposedCard(card, frozenset(set(before) - set(written) - {"tier", "owner", "resources"}))
+
+
+def _spelt_out(written: Mapping[str, Any], guesses: Mapping[str, Any]) -> dict[str, Any]:
+    """What was written in short, in full: a sentence on the training keeps the parameters that were found out."""
+    content = dict(written)
+    if isinstance(content.get("training"), str):
+        content["training"] = {**guesses["training"], "how": content["training"]}
+    if isinstance(content.get("fairness_slices"), str):
+        content["fairness_slices"] = [part.strip() for part in content["fairness_slices"].split(",")]
+    return content
 
 
 def parameters_of(model: Any) -> dict[str, str | int | float | bool | None]:

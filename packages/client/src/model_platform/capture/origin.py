@@ -33,7 +33,7 @@ def find_origin(environment: Mapping[str, str] | None = None) -> Origin:
     """Look at the session, the notebook's file and the repository; what cannot be found out stays None."""
     environment = os.environ if environment is None else environment
     running = shell()
-    file = _notebook(running, environment) or _script()
+    file = notebook_file(environment) or _script()
     cells = _executed_cells(running) if running is not None else None
     if file is None:
         return Origin(executed_cells=cells)
@@ -55,9 +55,10 @@ def find_origin(environment: Mapping[str, str] | None = None) -> Origin:
     )
 
 
-def _notebook(running: Any, environment: Mapping[str, str]) -> Path | None:
+def notebook_file(environment: Mapping[str, str] | None = None) -> Path | None:
     """The notebook's file: as Jupyter's session, VS Code or papermill name it."""
-    names = getattr(running, "user_ns", {})
+    environment = os.environ if environment is None else environment
+    names = getattr(shell(), "user_ns", {})
     for name in (names.get("__vsc_ipynb_file__"), environment.get("PAPERMILL_INPUT_PATH")):
         if isinstance(name, str) and name:
             return Path(name)

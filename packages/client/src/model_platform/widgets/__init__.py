@@ -1,0 +1,1 @@
+"""Parts that a person can work with; nothing lives in them alone."""
