@@ -1,0 +1,47 @@
+"""One governed server for each database, shared by all tests: MLflow takes seconds to come up. Zones are each test's own."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+from tests.mlflow.world import GovernedServer, World, make_world
+
+
+@pytest.fixture(scope="session")
+def sqlite_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GovernedServer]:
+    """A governed MLflow over SQLite."""
+    state = tmp_path_factory.mktemp("sq")
+    server = GovernedServer(state, f"sqlite:///{state}/platform.db").start()
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="session")
+def postgresql_server(tmp_path_factory: pytest.TempPathFactory, postgresql: Path) -> Iterator[GovernedServer]:
+    """A governed MLflow over PostgreSQL."""
+    name = f"test_{secrets.token_hex(8)}"
+    with psycopg.connect(host=str(postgresql), user="postgres", dbname="postgres", autocommit=True) as administrator:
+        administrator.execute(f"CREATE DATABASE {name}")
+        url = f"postgresql://postgres@/{name}?host={postgresql}"
+        server = GovernedServer(tmp_path_factory.mktemp("pg"), url).start()
+        yield server
+        server.close()
+        administrator.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def world(sqlite_server: GovernedServer) -> Iterator[World]:
+    """People and zones of this test alone, on SQLite."""
+    with make_world(sqlite_server) as made:
+        yield made
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def every_world(request: pytest.FixtureRequest) -> Iterator[World]:
+    """People and zones of this test alone: once on SQLite, once on PostgreSQL."""
+    with make_world(request.getfixturevalue(f"{request.param}_server")) as made:
+        yield made

@@ -1,0 +1,202 @@
+"""A version comes in through the port or through any client: everything of it is there, in one transaction."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import pytest
+from tests.mlflow.world import World, kinds, place
+
+from model_platform_core.cards import ModelCard
+from model_platform_core.errors import CardIncompleteError, ForbiddenError, InvalidUploadError
+from model_platform_core.lineage import Lineage
+from model_platform_core.models import manifest_digest
+from model_platform_core.refs import ModelRef, VersionRef
+from model_platform_core.wire import ModelPatch
+from model_platform_server.adapters.database import tables
+
+
+def test_the_port_writes_run_model_version_card_files_and_event(every_world: World, tmp_path: Path) -> None:
+    ana, server = every_world.ana, every_world.server
+    folder = ana.upload(server.state / f"upload-{tmp_path.name}", {"data/extra.bin".replace("/", "-"): b"x" * 70_000})
+    lineage = Lineage(notebook="train.ipynb", git_commit="a" * 40, parameters={"C": "1.0", "penalty": "l2"})
+    registration = ana.registration(
+        "churn",
+        folder,
+        card=ModelCard(purpose="Decide which customer is called"),
+        lineage=lineage,
+        metrics={"accuracy": 0.9},
+        tags={"stage": "trial"},
+        aliases=("champion",),
+        description="the first",
+    )
+
+    version = server.call("register", ana.actor, registration)
+
+    zone = ana.actor.home_zone
+    assert (version.zone, version.name, version.version) == (zone, "churn", 1)
+    assert version.artifact_sha256 == manifest_digest(registration.files)
+    assert (version.card.owner, version.card.purpose) == (ana.actor.name, "Decide which customer is called")
+    assert version.signature.inputs == ({"name": "x", "type": "double", "required": True},)
+    assert version.behaviour == {"flavor": "sklearn", "flavors": ["python_function", "sklearn"]}
+    assert version.aliases == ("champion",)
+    assert not folder.exists()
+    [row] = server.rows(tables.versions, zone=zone)
+    stored = server.state / "artifacts" / place(row.location)
+    for file in registration.files:
+        assert f"sha256:{hashlib.sha256((stored / file.path).read_bytes()).hexdigest()}" == file.sha256
+    assert [(file.path, file.sha256) for file in server.rows(tables.files, zone=zone)] == [
+        (file.path, file.sha256) for file in registration.files
+    ]
+    [card] = server.rows(tables.cards, zone=zone)
+    assert (card.revision, card.sha256, card.by) == (1, version.card.digest(), ana.actor.name)
+    assert kinds(server.events(zone or "")) == ["model_registered", "version_registered", "alias_set"]
+
+    run = ana.found("runs/get", run_id=version.run_id)["run"]
+    assert {metric["key"]: metric["value"] for metric in run["data"]["metrics"]} == {"accuracy": 0.9}
+    assert {one["key"]: one["value"] for one in run["data"]["params"]} == {"C": "1.0", "penalty": "l2"}
+    assert run["info"]["status"] == "FINISHED"
+    shown = ana.found("model-versions/get", name="churn", version="1")["model_version"]
+    assert (shown["name"], shown["run_id"], shown["source"]) == ("churn", version.run_id, f"models:/{version.model_id}")
+    logged = ana.found(f"logged-models/{version.model_id}")["model"]["info"]
+    assert logged["status"] == "LOGGED_MODEL_READY"
+
+
+def test_versions_are_counted_and_the_newest_is_what_the_model_shows(world: World, tmp_path: Path) -> None:
+    ana, server = world.ana, world.server
+    for number in (1, 2, 3):
+        folder = ana.upload(server.state / f"upload-{tmp_path.name}-{number}", {"model.skops": str(number)})
+        assert server.call("register", ana.actor, ana.registration("churn", folder)).version == number
+    ana.publish("churn")
+    [model] = server.rows(tables.models, zone=ana.actor.home_zone)
+    assert (model.newest_version, model.tier, model.owner) == (4, 0, ana.actor.name)
+
+
+def test_what_the_port_refuses_leaves_nothing_but_the_event_and_the_upload(every_world: World, tmp_path: Path) -> None:
+    ben, server = every_world.ben, every_world.server
+    folder = ben.upload(server.state / f"upload-{tmp_path.name}")
+    registration = ben.registration("churn", folder)
+    object.__setattr__(registration, "model", ModelRef(every_world.risk, "churn"))
+
+    with pytest.raises(CardIncompleteError) as refused:
+        server.call("register", ben.actor, registration)
+
+    assert {"tier", "purpose", "data", "training"} <= {problem.field for problem in refused.value.fields}
+    assert folder.is_dir()
+    assert server.rows(tables.models, zone=every_world.risk) == []
+    assert kinds(server.events(every_world.risk)) == ["registration_refused"]
+    assert server.events(every_world.risk)[0].data["code"] == "refused_card_incomplete"
+    assert ben.get("registered-models/get", name=f"{every_world.risk}.churn").status_code == 404
+
+
+def test_nobody_publishes_into_a_zone_without_the_right(world: World, tmp_path: Path) -> None:
+    ana = world.ana
+    folder = ana.upload(world.server.state / f"upload-{tmp_path.name}")
+    registration = ana.registration("churn", folder)
+    object.__setattr__(registration, "model", ModelRef(world.team, "churn"))
+    with pytest.raises(ForbiddenError, match="models:publish"):
+        world.server.call("register", ana.actor, registration)
+    assert world.server.events(world.team) == []
+
+
+def test_files_that_are_not_those_announced_are_refused(world: World, tmp_path: Path) -> None:
+    ana = world.ana
+    folder = ana.upload(world.server.state / f"upload-{tmp_path.name}")
+    registration = ana.registration("churn", folder)
+    (folder / "smuggled.pkl").write_bytes(b"code")
+    with pytest.raises(InvalidUploadError):
+        world.server.call("register", ana.actor, registration)
+    assert world.server.rows(tables.models, zone=ana.actor.home_zone) == []
+
+
+def test_a_plain_client_leaves_the_same_rows(every_world: World) -> None:
+    ana, server, zone = every_world.ana, every_world.server, every_world.ana.actor.home_zone or ""
+    made = ana.publish("churn", **{"mp.card.purpose": "Decide which customer is called", "mp.card.tier": "0"})
+    [row] = server.rows(tables.versions, zone=zone)
+    assert (row.name, row.version, row.model_id, row.published_by) == ("churn", 1, made["model_id"], ana.actor.name)
+    assert row.format == "skops"
+    assert row.lineage["environment"]["python"] == "3.11.9"
+    assert [file.path for file in server.rows(tables.files, zone=zone)] == ["MLmodel", "model.skops"]
+    [card] = server.rows(tables.cards, zone=zone)
+    assert card.content == {"owner": ana.actor.name, "purpose": "Decide which customer is called"}
+    [seal] = server.rows(tables.seals, zone=zone)
+    assert (seal.prefix, seal.artifact_sha256) == (place(made["artifact_uri"]), row.artifact_sha256)
+    assert kinds(server.events(zone)) == ["model_registered", "version_registered"]
+    assert server.events(zone)[1].data["artifact_sha256"] == row.artifact_sha256
+
+
+def test_our_rows_follow_every_change(every_world: World) -> None:
+    ana, server, zone = every_world.ana, every_world.server, every_world.ana.actor.home_zone or ""
+    ana.publish("churn")
+    ana.publish("churn")
+    ana.send("PATCH", "registered-models/update", name="churn", description="who leaves").raise_for_status()
+    ana.ok("registered-models/set-tag", name="churn", key="team", value="retail")
+    ana.send("PATCH", "model-versions/update", name="churn", version="1", description="old").raise_for_status()
+    ana.ok("model-versions/set-tag", name="churn", version="1", key="q", value="1")
+    ana.ok("registered-models/alias", name="churn", alias="champion", version="1")
+    ana.ok("registered-models/alias", name="churn", alias="champion", version="2")
+    [model] = server.rows(tables.models, zone=zone)
+    assert (model.description, model.tags, model.newest_version) == ("who leaves", {"team": "retail"}, 2)
+    first, _ = server.rows(tables.versions, zone=zone)
+    assert (first.description, first.tags) == ("old", {"q": "1"})
+    assert [(row.alias, row.version) for row in server.rows(tables.aliases, zone=zone)] == [("champion", 2)]
+
+    ana.ok("registered-models/rename", name="churn", new_name="leaving")
+    assert [row.name for row in server.rows(tables.versions, zone=zone)] == ["leaving", "leaving"]
+    ana.send("DELETE", "model-versions/delete", name="leaving", version="2").raise_for_status()
+    [model] = server.rows(tables.models, zone=zone)
+    assert (model.name, model.newest_version) == ("leaving", 1)
+    assert server.rows(tables.aliases, zone=zone) == []
+    ana.send("DELETE", "registered-models/delete", name="leaving").raise_for_status()
+    for table in (tables.models, tables.versions, tables.files, tables.cards, tables.seals, tables.aliases):
+        assert server.rows(table, zone=zone) == []
+
+    told = [(event.type, event.data) for event in server.events(zone)][3:]
+    assert [kind for kind, _ in told] == [
+        "model_changed",
+        "model_changed",
+        "version_changed",
+        "version_changed",
+        "alias_set",
+        "alias_set",
+        "model_changed",
+        "version_deleted",
+        "alias_deleted",
+        "version_deleted",
+        "model_deleted",
+    ]
+    assert told[5][1] == {"alias": "champion", "version": 2, "before": 1}
+    assert told[6][1] == {"changed": ["name"], "before": f"{zone}.churn"}
+    assert {event.actor for event in server.events(zone)} == {ana.actor.name}
+
+
+def test_the_port_changes_aliases_description_and_tags(world: World) -> None:
+    ana, server, reference = world.ana, world.server, ModelRef(world.ana.actor.home_zone, "churn")
+    ana.publish("churn")
+    server.call("set_alias", ana.actor, reference, "champion", 1)
+    server.call("patch_model", ana.actor, reference, ModelPatch(description="who leaves", tags={"a": "1", "b": "2"}))
+    server.call("patch_model", ana.actor, reference, ModelPatch(tags={"b": "3"}))
+    [model] = server.rows(tables.models, zone=reference.zone)
+    assert (model.description, model.tags) == ("who leaves", {"b": "3"})
+    shown = ana.found("registered-models/get", name="churn")["registered_model"]
+    assert {tag["key"]: tag["value"] for tag in shown["tags"]} == {"b": "3"}
+    server.call("delete_alias", ana.actor, reference, "champion")
+    assert server.rows(tables.aliases, zone=reference.zone) == []
+    with pytest.raises(ForbiddenError):
+        server.call("set_alias", world.ana.actor, ModelRef(world.team, "churn"), "champion", 1)
+
+
+def test_a_deleted_version_takes_its_files_along_unless_another_is_of_them(world: World) -> None:
+    ana, server, zone = world.ana, world.server, world.ana.actor.home_zone
+    made = ana.publish("churn")
+    assert ana.version("churn", made).json()["model_version"]["version"] == "2"
+    stored = server.state / "artifacts" / place(made["artifact_uri"])
+    reference = ModelRef(zone, "churn")
+    server.call("delete_version", ana.actor, VersionRef(reference, 1))
+    assert (stored / "MLmodel").is_file()
+    assert ana.put_file(made["artifact_uri"], "model.skops", b"changed").status_code == 403
+    server.call("delete_version", ana.actor, VersionRef(reference, 2))
+    assert not stored.exists()
+    assert server.rows(tables.seals, zone=zone) == []
+    assert ana.get(f"logged-models/{made['model_id']}").status_code == 404
