@@ -128,7 +128,7 @@ def test_a_role_of_a_newer_version_gives_nothing(actors: SqlActors) -> None:
     actors.put(ActorRequest(name="alice", roles={"risk": "overlord", "dev-bob": "viewer"}))
     found = actors.get("alice")
     assert found is not None
-    assert found.zones(Scope.MODELS_READ) == {"dev-bob"}
+    assert found.zones(Scope.MODELS_READ) == frozenset({"dev-bob"})
 
 
 def test_two_who_create_the_same_actor_at_once_both_succeed(actors: SqlActors) -> None:

@@ -7,7 +7,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -150,9 +150,10 @@ def test_a_database_that_stays_locked_is_busy(database_url: str, impatient: None
     check_words(caught.value)
 
 
-def test_a_postgresql_that_is_not_there_does_not_answer(tmp_path: Path) -> None:
+def test_a_postgresql_that_is_not_there_does_not_answer(tmp_path: Path, clock: Any) -> None:
     url = f"postgresql://somebody:secret@/nothing?host={tmp_path}"
-    for call in (lambda: migrate(url), lambda: SqlActors(Database(url), None).get("a")):  # type: ignore[arg-type]
+    calls: list[Callable[[], object]] = [lambda: migrate(url), lambda: SqlActors(Database(url), clock).get("a")]
+    for call in calls:
         with pytest.raises(DatabaseUnavailableError, match="does not answer") as caught:
             call()
         check_words(caught.value)
@@ -209,7 +210,7 @@ def test_a_full_disk_is_told_and_when_there_is_room_again_it_goes_on(
 ) -> None:
     url = f"sqlite:///{small_disk}/platform.db"
     migrate(url)
-    acknowledged = []
+    acknowledged: list[int] = []
 
     def write_on_and_on() -> None:
         while True:

@@ -228,6 +228,7 @@ def _one_copy_each(zones: Zones, digests: Sequence[str]) -> sa.Select[Any]:
         .select_from(files)
         .join(versions, sa.and_(*(versions.c[key] == files.c[key] for key in ("zone", "name", "version"))))
         .where(files.c.sha256 == wanted.c.sha256)
+        .order_by(files.c.zone)  # as in the index: without it PostgreSQL reads the table for a digest that is common
         .limit(1)
         .correlate(wanted)
     )
