@@ -9,8 +9,8 @@ divided among the calls that were joined for it, and can be written in every pro
 """
 
 import base64
-from collections.abc import Sequence
-from datetime import date, datetime
+from collections.abc import Callable, Sequence
+from datetime import date
 from decimal import Decimal
 from typing import Any, Protocol
 
@@ -23,6 +23,14 @@ from model_platform_runner.values import Array, object_array
 PREDICTION = "prediction"  # the name of an answer that has none of its own
 _DATATYPES = {"bool": "BOOL", "float16": "FP16", "float32": "FP32", "float64": "FP64"} | {
     f"{sign}int{bits}": f"{sign.upper()}INT{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)
+}
+_WRITTEN: dict[type, Callable[[Any], Any]] = {
+    np.generic: lambda value: value.item(),
+    date: lambda value: value.isoformat(),  # and what pandas makes of it
+    Decimal: float,
+    bytes: lambda value: base64.b64encode(value).decode(),
+    set: list,
+    frozenset: list,
 }
 _OPTIONS = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS
 
@@ -60,8 +68,8 @@ class ArrayAnswers:
     def records(self) -> list[Any]:
         """Return a record per line: the names with their values, or the line as the prediction."""
         if self.names:
-            return [dict(zip(self.names, row, strict=True)) for row in _listed(self.array)]
-        return [{PREDICTION: value} for value in _listed(self.array)]
+            return [dict(zip(self.names, row, strict=True)) for row in self.array.tolist()]
+        return [{PREDICTION: value} for value in self.array.tolist()]
 
     def predictions(self) -> Any:
         """Return the array."""
@@ -85,7 +93,7 @@ class ColumnAnswers:
 
     def records(self) -> list[Any]:
         """Return a record per row."""
-        columns = [_listed(values) for values in self.columns.values()]
+        columns = [values.tolist() for values in self.columns.values()]
         return [dict(zip(self.columns, row, strict=True)) for row in zip(*columns, strict=True)]
 
     def predictions(self) -> Any:
@@ -126,11 +134,11 @@ def answers_from(result: Any, names: Sequence[str] | None) -> Answers:
     if hasattr(result, "toarray"):
         result = result.toarray()  # a sparse matrix
     if hasattr(result, "to_dict") and hasattr(result, "columns"):
-        return ColumnAnswers({str(name): result[name].to_numpy() for name in result.columns})
+        return ColumnAnswers({str(name): _dates_as_text(result[name].to_numpy()) for name in result.columns})
     if hasattr(result, "to_numpy"):
         result = result.to_numpy()  # a Series or an Index
     if isinstance(result, np.ndarray):
-        return ArrayAnswers(np.atleast_1d(result), names)
+        return ArrayAnswers(_dates_as_text(np.atleast_1d(result)), names)
     if isinstance(result, dict) and (columns := _columns(result)):
         return ColumnAnswers(columns)
     if isinstance(result, list | tuple):
@@ -176,9 +184,9 @@ def _columns(result: dict[Any, Any]) -> dict[str, Array] | None:
     columns = {}
     for name, values in result.items():
         if hasattr(values, "to_numpy"):
-            columns[str(name)] = values.to_numpy()
+            columns[str(name)] = _dates_as_text(values.to_numpy())
         elif isinstance(values, np.ndarray) and values.ndim:
-            columns[str(name)] = values
+            columns[str(name)] = _dates_as_text(values)
         elif isinstance(values, list):
             columns[str(name)] = object_array(values)
         else:
@@ -186,22 +194,25 @@ def _columns(result: dict[Any, Any]) -> dict[str, Array] | None:
     return columns if len({len(values) for values in columns.values()}) == 1 else None
 
 
-def _listed(array: Array) -> list[Any]:
-    """Return an array as a list that orjson writes; dates stay numpy's, whose own list would be of numbers."""
-    return list(array) if array.dtype.kind == "M" else array.tolist()
+def _dates_as_text(array: Array) -> Array:
+    """Return dates in RFC 3339 and missing ones as None, which nobody else would do: orjson writes NaT as a date."""
+    if array.dtype.kind != "M":
+        return array
+    texts = [_date_as_text(each) for each in array.reshape(-1)]
+    return object_array(texts).reshape(array.shape)
+
+
+def _date_as_text(moment: np.datetime64) -> str | None:
+    text = str(moment)
+    return None if text == "NaT" else text.rstrip("0").rstrip(".") if "." in text else text
 
 
 def _plain(value: Any) -> Any:
-    if isinstance(value, np.ndarray | np.generic):
-        return _listed(value) if isinstance(value, np.ndarray) else value.item()
-    if isinstance(value, datetime | date):
-        return value.isoformat()
-    if isinstance(value, Decimal):
-        return float(value)
-    if isinstance(value, bytes):
-        return base64.b64encode(value).decode()
-    if isinstance(value, set | frozenset):
-        return list(value)
     if type(value).__name__ in ("NAType", "NaTType"):
         return None
+    if isinstance(value, np.ndarray):
+        return _dates_as_text(value).tolist()
+    for kind, write in _WRITTEN.items():
+        if isinstance(value, kind):
+            return write(value)
     raise _NotJSONError(type(value).__name__)

@@ -24,6 +24,9 @@ from model_platform_runner.answers import Answers
 from model_platform_runner.inputs import Batch, join
 
 QUICK_SECONDS = 0.001
+HELD_UP_SECONDS = 0.02
+_FIRST_DOUBT = 32
+_LONGEST_DOUBT = 1 << 16
 JOINED_ROWS = 256
 
 Predict = Callable[[Batch], Answers]
@@ -61,6 +64,8 @@ class Line:
         self._predict = predict
         self._on_loop = on_loop
         self._quick_rows = 0  # up to how many rows a call is quick, as far as is known
+        self._untrusted = 0  # how many quick calls it takes until one may run on the loop again
+        self._doubt = _FIRST_DOUBT
         self._loop = asyncio.get_running_loop()
         self._waiting: deque[_Request] = deque()
         self._scheduled = False
@@ -75,12 +80,19 @@ class Line:
         self._schedule()
         return future
 
-    def learn(self, rows: int, seconds: float) -> None:
-        """Take note of how long a call of so many rows took."""
+    def _learn(self, rows: int, seconds: float) -> None:
+        """Take note of how long a call of so many rows took.
+
+        A slow call that was taken for a quick one has held up the loop. So the longer a model has a habit of being
+        slow now and then, the more quick calls in a row it takes until it is trusted again.
+        """
         if seconds <= QUICK_SECONDS:
+            self._untrusted = max(self._untrusted - 1, 0)
             self._quick_rows = max(self._quick_rows, rows)
         elif seconds > 2 * QUICK_SECONDS and rows <= self._quick_rows:
             self._quick_rows = rows // 2
+            if seconds > HELD_UP_SECONDS:
+                self._untrusted = self._doubt = min(2 * self._doubt, _LONGEST_DOUBT)
 
     def _schedule(self) -> None:
         if self._waiting and not self._busy and not self._scheduled:
@@ -92,7 +104,7 @@ class Line:
         requests = self._take()
         if not requests:
             return
-        if self._on_loop and sum(each.batch.rows for each in requests) <= self._quick_rows:
+        if self._on_loop and not self._untrusted and sum(each.batch.rows for each in requests) <= self._quick_rows:
             self._settle(requests, *_timed(self._predict, requests))
         else:
             self._busy = True
@@ -118,7 +130,7 @@ class Line:
     def _settle(self, requests: Sequence[_Request], outcomes: Sequence[Outcome], seconds: float) -> None:
         self._busy = False
         self.calls += 1
-        self.learn(sum(each.batch.rows for each in requests), seconds)
+        self._learn(sum(each.batch.rows for each in requests), seconds)
         for request, outcome in zip(requests, outcomes, strict=True):
             if request.future.done():
                 continue
@@ -153,7 +165,7 @@ def _together(predict: Predict, batches: Sequence[Batch]) -> list[Outcome] | Non
     try:
         batch = join(batches)
     except ValueError:
-        return None  # tensors of different shapes
+        return None  # tensors of different shapes, tables of different columns
     answers = _attempt(predict, batch)
     if isinstance(answers, ModelError) or answers.rows != batch.rows:
         return None

@@ -16,12 +16,15 @@ class StartError(Exception):
         self.message = message
 
 
-class Problem(TypedDict, total=False):
+class _Problem(TypedDict):
+    field: str
+    problem: str
+
+
+class Problem(_Problem, total=False):
     """What is wrong with one field of a request; ``row`` counts from 0 and is left out where it does not apply."""
 
-    field: str
     row: int
-    problem: str
 
 
 class CallError(Exception):

@@ -8,11 +8,12 @@ from typing import Any, Protocol
 import numpy as np
 
 from model_platform_runner.errors import CallError, Problem, invalid_input
-from model_platform_runner.values import Array, Misfit, Spec, object_array, read_values
+from model_platform_runner.values import Array, Misfit, Spec, is_required, object_array, read_values
 
 WHOLE = ""  # the name of the only column where rows have no named columns
 _SHOWN_NAME = 60  # characters of a caller's own column name that an answer repeats
 _SHOWN_PROBLEMS = 20
+_INTEGERS = ("long", "integer")
 
 
 @dataclass(slots=True)
@@ -25,7 +26,15 @@ class Batch:
 
 
 def join(batches: Sequence[Batch]) -> Batch:
-    """Return one batch with the rows of several that came through the same contract."""
+    """Return one batch with the rows of several that came through the same contract.
+
+    Raises
+    ------
+    ValueError
+        They do not fit together: other columns, tensors of other shapes.
+    """
+    if any(each.columns.keys() != batches[0].columns.keys() for each in batches):
+        raise ValueError("batches of different columns")
     columns = {name: np.concatenate([each.columns[name] for each in batches]) for name in batches[0].columns}
     return Batch(columns, sum(each.rows for each in batches))
 
@@ -74,7 +83,8 @@ class NamedColumns:
             rows = self._by_name(rows)
         if not all(type(row) is dict and row.keys() == self.names for row in rows):
             self._check_names(enumerate(rows))
-        return self._read({each.name: [row.get(each.name) for row in rows] for each in self.fields}, len(rows))
+        given = self._given(rows)
+        return self._read({each.name: [row.get(each.name) for row in rows] for each in given}, len(rows))
 
     def read_columns(self, columns: dict[str, list[Any]]) -> Batch:
         """Read whole columns by name."""
@@ -84,15 +94,22 @@ class NamedColumns:
             raise invalid_input("The columns have different lengths." if sizes else "There are no rows.")
         (rows,) = sizes
         check_size(rows, self._row_limit)
-        return self._read({each.name: columns.get(each.name) or [None] * rows for each in self.fields}, rows)
+        given = self._given([columns])
+        return self._read({each.name: columns.get(each.name) or [None] * rows for each in given}, rows)
+
+    def _given(self, _rows: Sequence[dict[str, Any]]) -> Sequence[Field]:
+        """Return the columns that the model gets; what a caller leaves out is missing in every row."""
+        return self.fields
 
     def _read(self, columns: dict[str, list[Any]], rows: int) -> Batch:
         problems: list[Problem] = []
         arrays = {}
         for field in self.fields:
+            if field.name not in columns:
+                continue
             try:
                 arrays[field.name] = read_values(field.spec, columns[field.name], nullable=not field.required)
-            except Misfit as misfit:  # noqa: PERF203 - all columns that do not fit are told at once
+            except Misfit as misfit:
                 problems.append({"field": field.name, "row": misfit.row, "problem": misfit.problem})
         if problems:
             raise _refusal(problems)
@@ -133,6 +150,29 @@ class NamedColumns:
         return "is not a column of this model" + (f', did you mean "{close[0]}"?' if close else "")
 
 
+class MlflowColumns(NamedColumns):
+    """A table for MLflow's pyfunc, which distinguishes columns left out, and has no missing whole numbers."""
+
+    def _given(self, rows: Sequence[dict[str, Any]]) -> Sequence[Field]:
+        return [each for each in self.fields if each.required or any(each.name in row for row in rows)]
+
+    def _read(self, columns: dict[str, list[Any]], rows: int) -> Batch:
+        batch = super()._read(columns, rows)
+        for field in self.fields:
+            if field.required or field.type not in _INTEGERS or field.name not in batch.columns:
+                continue
+            values = batch.columns[field.name]
+            missing = np.isnan(values)
+            if missing.all():
+                del batch.columns[field.name]
+            elif missing.any():
+                problem = "must be null in every row of a call, or in none"
+                raise _refusal([_problem(field.name, int(missing.argmax()), problem)])
+            else:
+                batch.columns[field.name] = values.astype(np.int64 if field.type == "long" else np.int32)
+        return batch
+
+
 class UnnamedColumn:
     """Rows that are one value each, without a name: what MLflow makes of ``list[str]`` and other type hints."""
 
@@ -146,9 +186,9 @@ class UnnamedColumn:
         """Read rows that are a value each."""
         check_size(len(rows), self._row_limit)
         try:
-            return Batch({WHOLE: read_values(self.spec, rows, nullable=not self.spec.get("required", True))}, len(rows))
+            return Batch({WHOLE: read_values(self.spec, rows, nullable=not is_required(self.spec))}, len(rows))
         except Misfit as misfit:
-            raise _refusal([{"row": misfit.row, "problem": misfit.problem}]) from None
+            raise _refusal([_problem("input", misfit.row, misfit.problem)]) from None
 
     def read_columns(self, columns: dict[str, list[Any]]) -> Batch:
         """Read the only column, whatever its name."""
@@ -236,8 +276,7 @@ def input_contract(signature: list[dict[str, Any]] | None, row_limit: int) -> In
     if len(signature) == 1 and "name" not in signature[0]:
         return UnnamedColumn(signature[0], row_limit)
     fields = [
-        Field(str(each.get("name", position)), each, each.get("required", True))
-        for position, each in enumerate(signature)
+        Field(str(each.get("name", position)), each, is_required(each)) for position, each in enumerate(signature)
     ]
     return NamedColumns(fields, row_limit)
 
@@ -294,11 +333,9 @@ def _problem(field: str, row: int | None, problem: str) -> Problem:
 
 def _refusal(problems: list[Problem]) -> CallError:
     first = problems[0]
-    place = [f"row {first['row']}"] if "row" in first else []
-    if "field" in first:
-        place.append(f'"{first["field"]}"')
+    place = f"row {first['row']}, " if "row" in first else ""
     more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-    message = f"{', '.join(place)} {first['problem']}{more}"
+    message = f'{place}"{first["field"]}" {first["problem"]}{more}'
     return invalid_input(_sentence(message if message.endswith("?") else f"{message}."), problems[:_SHOWN_PROBLEMS])
 
 

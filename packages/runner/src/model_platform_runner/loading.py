@@ -10,7 +10,7 @@ from typing import Any
 
 from model_platform_runner.description import Description
 from model_platform_runner.errors import StartError
-from model_platform_runner.inputs import AnyRows, Field, NamedColumns, UnnamedColumn, input_contract
+from model_platform_runner.inputs import AnyRows, Field, MlflowColumns, NamedColumns, UnnamedColumn, input_contract
 from model_platform_runner.predictor import Predictor, prepare_for
 
 # Types that skops does not know and that scikit-learn's own models are made of: read, and found to hold data alone.
@@ -25,7 +25,6 @@ REVIEWED_TYPES = (
     "sklearn.neighbors._kd_tree.KDTree",
     "sklearn.tree._tree.Tree",
 )
-_INTEGERS = ("long", "integer")
 
 
 def load(description: Description, row_limit: int) -> Predictor:
@@ -76,7 +75,7 @@ def _load_sklearn(description: Description, row_limit: int) -> Predictor:
         contract = NamedColumns(fields, row_limit)
         contract.joinable = False  # their dtypes are found from the values that come together
     fitted_on_array = hasattr(model, "n_features_in_") and not hasattr(model, "feature_names_in_")
-    path, prepare = prepare_for(contract, matrices=fitted_on_array, lists=False)
+    path, prepare = prepare_for(contract, matrices=fitted_on_array)
     return Predictor(
         flavor="sklearn",
         method=method,
@@ -96,9 +95,9 @@ def _load_pyfunc(description: Description, row_limit: int) -> Predictor:
     model = pyfunc.load_model(str(description.directory))
     contract = input_contract(description.inputs, row_limit)
     if isinstance(contract, NamedColumns):
-        contract = NamedColumns([_without_missing_integers(each) for each in contract.fields], row_limit)
+        contract = MlflowColumns(contract.fields, row_limit)
     lists = isinstance(contract, UnnamedColumn) and description.from_type_hint
-    path, prepare = prepare_for(contract, matrices=False, lists=lists)
+    path, prepare = prepare_for(contract, lists=lists, for_mlflow=True)
     params = tuple(each["name"] for each in description.params or ())
 
     def call(data: Any, given: dict[str, Any] | None) -> Any:
@@ -144,11 +143,6 @@ def _stop_tracing() -> None:
     mlflow: Any = importlib.import_module("mlflow")
     if hasattr(mlflow, "tracing"):
         mlflow.tracing.disable()
-
-
-def _without_missing_integers(field: Field) -> Field:
-    """MLflow passes no missing value in a column of whole numbers to a pyfunc model: demand what it would refuse."""
-    return Field(field.name, field.spec, required=True) if field.type in _INTEGERS else field
 
 
 def _output_names(description: Description, model: Any, method: str) -> Sequence[str] | None:

@@ -9,6 +9,7 @@ import numpy as np
 
 from model_platform_runner.answers import Answers, answers_from
 from model_platform_runner.inputs import WHOLE, Batch, Field, InputContract, NamedColumns, Tensors, UnnamedColumn
+from model_platform_runner.values import is_required
 
 Prepare = Callable[[Batch], Any]  # a batch in the form that the model wants
 Call = Callable[[Any, dict[str, Any] | None], Any]  # the model itself: input, parameters of the call
@@ -33,16 +34,22 @@ class Predictor:
         return answers_from(self.call(self.prepare(batch), batch.params), self.output_names)
 
 
-def frame_builder(fields: Sequence[Field]) -> Prepare:
-    """Return what makes a DataFrame of a batch, with the dtypes that this pandas would give."""
+def frame_builder(fields: Sequence[Field], *, for_mlflow: bool = False) -> Prepare:
+    """Return what makes a DataFrame of a batch, with the dtypes that this pandas would give.
+
+    ``for_mlflow``: a missing boolean is None; NaN, which scikit-learn takes for missing, MLflow takes for a number.
+    """
     pandas: Any = importlib.import_module("pandas")
     text = pandas.Series(["text"]).dtype  # object before pandas 3, str since
     texts = {each.name for each in fields if each.type == "string"}
     inferred = {each.name for each in fields if each.type == "any"}
+    flags = {each.name for each in fields if each.type == "boolean" and not each.required and for_mlflow}
 
     def column(name: str, values: Any) -> Any:
         if name in texts:
             return pandas.Series(values, dtype=text)
+        if name in flags:
+            return np.where(pandas.isna(values), None, values)
         return pandas.Series(values.tolist()) if name in inferred else values
 
     def build(batch: Batch) -> Any:
@@ -66,7 +73,9 @@ def tensors(batch: Batch) -> Any:
     return batch.columns
 
 
-def prepare_for(contract: InputContract, *, matrices: bool, lists: bool) -> tuple[str, Prepare]:
+def prepare_for(
+    contract: InputContract, *, matrices: bool = False, lists: bool = False, for_mlflow: bool = False
+) -> tuple[str, Prepare]:
     """Choose the form of a model's input, and its name.
 
     Parameters
@@ -77,10 +86,19 @@ def prepare_for(contract: InputContract, *, matrices: bool, lists: bool) -> tupl
         The model was fitted on arrays: numeric columns go in as one.
     lists
         The model's code takes a list (MLflow type hints).
+    for_mlflow
+        The input passes through MLflow's own check.
     """
     if isinstance(contract, NamedColumns):
         numeric = all(each.type in ("double", "float", "long", "integer") for each in contract.fields)
-        return ("array", matrix) if matrices and numeric else ("frame", frame_builder(contract.fields))
+        return (
+            ("array", matrix)
+            if matrices and numeric
+            else (
+                "frame",
+                frame_builder(contract.fields, for_mlflow=for_mlflow),
+            )
+        )
     if isinstance(contract, Tensors):
         return ("array", whole) if contract.tensors[0].name == WHOLE else ("tensors", tensors)
     if lists:
@@ -89,7 +107,7 @@ def prepare_for(contract: InputContract, *, matrices: bool, lists: bool) -> tupl
 
 
 def _unnamed_frame(contract: UnnamedColumn) -> Prepare:
-    build = frame_builder([Field(WHOLE, contract.spec, contract.spec.get("required", True))])
+    build = frame_builder([Field(WHOLE, contract.spec, is_required(contract.spec))])
 
     def unnamed(batch: Batch) -> Any:
         frame = build(batch)

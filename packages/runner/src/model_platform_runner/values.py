@@ -68,6 +68,11 @@ def read_values(spec: Spec, values: Sequence[Any], *, nullable: bool) -> Array:
     return _NESTED[kind](spec, values, nullable) if kind in _NESTED else object_array(values)
 
 
+def is_required(spec: Spec) -> bool:
+    """Tell whether a column or property must be there; older MLflow writes ``optional`` for the opposite."""
+    return bool(spec.get("required", not spec.get("optional", False)))
+
+
 def object_array(values: Sequence[Any]) -> Array:
     """Return an array of dtype object, also where the values are sequences of one length."""
     array = np.empty(len(values), dtype=object)
@@ -199,7 +204,7 @@ def _object(row: int, value: dict[str, Any], properties: dict[str, Spec]) -> dic
         raise Misfit(row, f'has a property "{min(unknown)[:60]}" that the signature does not know')
     read = {}
     for name, spec in properties.items():
-        required = spec.get("required", True)
+        required = is_required(spec)
         if name not in value:
             if required:
                 raise Misfit(row, f'lacks the property "{name}"')

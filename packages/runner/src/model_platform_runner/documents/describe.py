@@ -12,7 +12,7 @@ from model_platform_runner.description import Description
 from model_platform_runner.inputs import Field, InputContract, NamedColumns, Tensor, Tensors, UnnamedColumn
 from model_platform_runner.predictor import Predictor
 from model_platform_runner.protocols.inference import typed
-from model_platform_runner.values import Spec
+from model_platform_runner.values import Spec, is_required
 
 Schema = dict[str, Any]
 
@@ -127,7 +127,7 @@ def _field_schema(spec: Spec) -> Schema:
         return {"type": "array", "items": _field_schema(spec["items"])}
     if kind == "object":
         properties = spec["properties"]
-        required = [name for name, each in properties.items() if each.get("required", True)]
+        required = [name for name, each in properties.items() if is_required(each)]
         schemas = {name: _field_schema(each) for name, each in properties.items()}
         return {"type": "object", "properties": schemas, "required": required, "additionalProperties": False}
     if kind == "map":

@@ -118,5 +118,11 @@ def typed(array: Array) -> Array:
     kinds = set(map(type, array.flat))
     if kinds <= {int, float} or kinds <= {bool}:
         return np.array(array.tolist())
-    texts = [each if isinstance(each, str) or each is None else encode(each).decode() for each in array.flat]
-    return object_array(texts).reshape(array.shape)
+    return object_array([_text(each) for each in array.flat]).reshape(array.shape)
+
+
+def _text(value: Any) -> str | None:
+    if isinstance(value, str):
+        return value
+    written = encode(value).decode()
+    return None if written == "null" else written  # missing, in whatever form the model has it
