@@ -80,7 +80,6 @@ def publish(
         message=message,
         aliases=[alias] if isinstance(alias, str) else list(alias),
         data_name=names.get(id(data), "data"),
-        example_name=names.get(id(example), "example"),
     )
     return publish_or_ask(current(), order)
 

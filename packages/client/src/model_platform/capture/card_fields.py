@@ -64,7 +64,6 @@ def compose_card(
     origin: Origin,
     data: tuple[DataFingerprint, ...],
     metrics: Mapping[str, float],
-    metrics_data: str | None,
     last: ModelVersion | None,
     today: dt.date,
 ) -> ComposedCard:
@@ -75,14 +74,14 @@ def compose_card(
     InvalidCardError
         Names every field that cannot be read.
     """
-    before = _carried_fields(last)
+    before = carried_fields(last)
     tier = Tier(int(written.get("tier", before.get("tier", Tier.SANDBOX))))
     guesses: dict[str, Any] = {
         "owner": owner,
         "resources": Resources().model_dump(mode="json"),
         "training": _training(subject, origin),
         "data": [one.model_dump(mode="json") for one in data],
-        "metrics": [{"name": name, "value": value, "dataset": metrics_data} for name, value in metrics.items()],
+        "metrics": [{"name": name, "value": value} for name, value in metrics.items()],
     }
     if origin.path:
         code = {"path": origin.path, "sha256": origin.sha256, "commit": origin.commit, "dirty": bool(origin.dirty)}
@@ -138,7 +137,7 @@ def _from_file(path: Path) -> dict[str, Any]:
     return content
 
 
-def _carried_fields(last: ModelVersion | None) -> dict[str, Any]:
+def carried_fields(last: ModelVersion | None) -> dict[str, Any]:
     """The fields of the last version that describe the model, as far as somebody filled them."""
     if last is None:
         return {}

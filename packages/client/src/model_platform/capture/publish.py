@@ -49,7 +49,7 @@ METADATA_SCHEMA = 1
 
 @dataclass(frozen=True)
 class Order:
-    """What a person asks for. `data_name` and `example_name` are what the variables are called."""
+    """What a person asks for. `data_name` is what the variable is called."""
 
     model: Any
     name: str
@@ -62,7 +62,6 @@ class Order:
     message: str = ""
     aliases: Sequence[str] = ()
     data_name: str = "data"
-    example_name: str = "example"
 
 
 def publish(client: Client, order: Order) -> Published:
@@ -93,7 +92,6 @@ def publish(client: Client, order: Order) -> Published:
             origin=origin,
             data=captured.fingerprints,
             metrics=metrics,
-            metrics_data=order.example_name if order.example is not None else None,
             last=last,
             today=dt.datetime.now(dt.UTC).date(),
         )

@@ -137,7 +137,7 @@ def _answers(found: Found) -> Inline:
     shown = shown if len(shown) <= 60 else shown[:59] + "…"
     parts: list[Any] = [code(shown)]
     if found.subject.method == "predict" and hasattr(found.subject.model, "predict_proba"):
-        parts += [" " * max(1, 22 - len(shown)), quiet("probabilities: --answers predict_proba")]
+        parts += [" " * max(3, 22 - len(shown)), quiet("probabilities: --answers predict_proba")]
     return parts
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from model_platform.display import words
@@ -114,7 +114,7 @@ def card_card(version: ModelVersion, revision: CardRevision, also: Sequence[str]
     missing = {problem.field for problem in missing_fields(card, also)}
     count = len(mandatory_fields(card.tier, also))
     rows: list[tuple[str, Inline]] = [("tier", f"{int(card.tier)} · {count - len(missing)} of {count} fields filled")]
-    rows += [(name, _field(value)) for name, value in _filled(card)]
+    rows += _filled(card)
     rows += [(name, [quiet(f"{words.MISSING} {MEANINGS.get(name, '')}")]) for name in sorted(missing)]
     return Card(
         kind="card",
@@ -130,31 +130,71 @@ def card_card(version: ModelVersion, revision: CardRevision, also: Sequence[str]
     )
 
 
-def _filled(card: ModelCard) -> list[tuple[str, Any]]:
-    content = card.model_dump(mode="json", exclude_defaults=True)
-    return [(name, value) for name, value in content.items() if name != "tier" and value]
+def _filled(card: ModelCard) -> list[tuple[str, Inline]]:
+    """The fields that hold something, in words."""
+    found: list[tuple[str, Inline]] = []
+    for name, value in card.model_dump(mode="json", exclude_defaults=True).items():
+        if name != "tier" and value:
+            known = _IN_WORDS.get(name)
+            found.append((name, known(card) if known else _plain(value)))
+    return found
 
 
-def _field(value: Any) -> Inline:
-    if isinstance(value, str):
-        return value
-    if isinstance(value, list):
-        return "\n".join(_text(one) for one in value)
-    return _text(value)
+def _plain(value: Any) -> str:
+    return "\n".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
-def _text(value: Any) -> str:
-    if not isinstance(value, dict):
-        return str(value)
-    parts = [f"{name} {_short(one)}" for name, one in value.items() if one not in (None, {}, [], False)]
-    return ", ".join(parts)
+def _data(card: ModelCard) -> str:
+    return "\n".join(
+        "  ".join(
+            part
+            for part in (
+                one.name,
+                f"{words.number(one.rows)} × {words.number(one.columns)}" if one.rows and one.columns else "",
+                words.digest(one.sha256),
+                one.legal_basis or "",
+            )
+            if part
+        )
+        for one in card.data
+    )
 
 
-def _short(value: Any) -> str:
-    if isinstance(value, dict):
-        return words.plural(len(value), "entry").replace("entrys", "entries")
-    text = str(value)
-    return words.digest(text) if text.startswith("sha256:") else text
+def _code(card: ModelCard) -> str:
+    found = card.code
+    if found is None:
+        return ""
+    commit = f" · git {found.commit[:7]}" if found.commit else ""
+    return f"{found.path}{commit}{', with changes not committed' if found.dirty else ''}"
+
+
+def _training(card: ModelCard) -> str:
+    found = card.training
+    if found is None:
+        return ""
+    parameters = words.plural(len(found.parameters), "parameter")
+    seed = f", seed {found.seed}" if found.seed is not None else ""
+    return f"{found.how} ({parameters}{seed})"
+
+
+def _metrics(card: ModelCard) -> str:
+    return "\n".join(f"{one.name} {one.value:.4g}{f' on {one.dataset}' if one.dataset else ''}" for one in card.metrics)
+
+
+def _resources(card: ModelCard) -> str:
+    found = card.resources
+    if found is None:
+        return ""
+    return f"{words.cores(found.cpu)} CPU, {words.gibibytes(found.memory)} GiB for one runner"
+
+
+_IN_WORDS: Mapping[str, Callable[[ModelCard], str]] = {
+    "data": _data,
+    "code": _code,
+    "training": _training,
+    "metrics": _metrics,
+    "resources": _resources,
+}
 
 
 def zone_card(me: WhoAmI, zone: str, usage: ZoneUsage | None, server: str, why: str, others: Sequence[str]) -> Card:

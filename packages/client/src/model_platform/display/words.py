@@ -21,16 +21,12 @@ def size(count: int) -> str:
 
 def gibibytes(count: float) -> str:
     """Memory in GiB, without the unit: `0.4`, `4`."""
-    return _short(count / (1 << 30))
+    return f"{count / (1 << 30):.1f}".removesuffix(".0")
 
 
 def cores(count: float) -> str:
     """CPU cores: `1`, `0.25`."""
-    return _short(count)
-
-
-def _short(value: float) -> str:
-    return f"{value:.2f}".rstrip("0").rstrip(".")
+    return f"{count:.2f}".rstrip("0").rstrip(".")
 
 
 def number(value: int) -> str:

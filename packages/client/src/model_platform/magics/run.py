@@ -42,7 +42,6 @@ def _publish(given: Given, names: Namespace) -> Any:
         message=given.message or "",
         aliases=given.alias or (),
         data_name=(given.data or "data")[:200],
-        example_name=(given.example or "example")[:200],
     )
     return publish_or_ask(current(), order)
 
