@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, StringConstraints
 
 from model_platform_core.cards import ModelCard, Tier
 from model_platform_core.lineage import Lineage
@@ -28,7 +28,10 @@ def check_relative_path(path: str) -> str:
     return path
 
 
-RelativePath = Annotated[str, Field(min_length=1, max_length=500), AfterValidator(check_relative_path)]
+# A path names a file as it is: white space at its ends is kept.
+RelativePath = Annotated[
+    str, StringConstraints(strip_whitespace=False, min_length=1, max_length=500), AfterValidator(check_relative_path)
+]
 
 
 class FileEntry(Value):

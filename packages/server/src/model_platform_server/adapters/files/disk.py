@@ -86,9 +86,9 @@ def check_paths(paths: Sequence[str]) -> None:
     for path in paths:
         if any(len(part.encode()) > LONGEST_NAME for part in path.split("/")):
             raise InvalidUploadError(f"{path[:60]!r}… has a part of more than {LONGEST_NAME} bytes; shorten the name.")
-        other = names.setdefault(_folded(path), path)
-        if other is not path:
+        if (other := names.get(_folded(path))) is not None:
             raise InvalidUploadError(f"{other!r} and {path!r} cannot lie beside one another; give one another name.")
+        names[_folded(path)] = path
     for path in paths:
         for parent in PurePosixPath(path).parents:
             if (file := names.get(_folded(str(parent)))) is not None:

@@ -242,12 +242,20 @@ def _receive(handle: FileIO, file: FileEntry, offset: int, data: Iterator[bytes]
         raise InvalidUploadError(f"{file.path} has {size} bytes so far; go on from there, not from {offset}.")
     handle.truncate(offset)
     handle.seek(offset)
-    for chunk in data:
+    for chunk in _sent(data, file.path):
         if handle.tell() + len(chunk) > file.size:
             handle.truncate(offset)
             raise InvalidUploadError(f"{file.path} was declared with {file.size} bytes, and more came; publish again.")
         disk.write_whole(handle, chunk)
     return handle.tell()
+
+
+def _sent(data: Iterator[bytes], path: str) -> Iterator[bytes]:
+    """What comes; a line that breaks is no fault of our disk."""
+    try:
+        yield from data
+    except OSError as error:
+        raise InvalidUploadError(f"{path} broke off while it came; go on from where it stopped.") from error
 
 
 def _prove(handle: FileIO, file: FileEntry) -> None:
