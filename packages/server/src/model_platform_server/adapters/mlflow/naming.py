@@ -88,7 +88,8 @@ def shown_name(actor: Actor, full_name: str, qualify: Callable[[Actor, str], str
 
 
 def shown_message(actor: Actor, message: str) -> str:
-    """An error message of MLflow's with names of the home zone as the client wrote them."""
+    """An error message of MLflow's, without its SQL, with names of the home zone as the client wrote them."""
+    message = re.sub(r" Error: \(.*", "", message, flags=re.DOTALL)
     if actor.home_zone is None:
         return message
     return re.sub(rf"(?<![\w.-]){re.escape(actor.home_zone)}\.(?=[\w/])", "", message)
