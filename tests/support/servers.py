@@ -39,7 +39,9 @@ class RunningServer:
         """Start it and wait until it has announced itself."""
         (self.state / "server.json").unlink(missing_ok=True)
         command = [sys.executable, "-m", "model_platform_server", "--state", str(self.state), *arguments]
-        self.process = subprocess.Popen(command, env=self.environment, stderr=subprocess.PIPE)
+        self.process = subprocess.Popen(
+            command, env=self.environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+        )
         wait_until(self._announced, START_SECONDS, "the start of the server")
         return self
 
@@ -68,6 +70,10 @@ class RunningServer:
         """A client of `/api/v1`, as the owner or with another token."""
         headers = {"Authorization": f"Bearer {token or self.token}"}
         return httpx.Client(base_url=f"{self.url}/api/v1", headers=headers, timeout=60)
+
+    def ready(self) -> bool:
+        """Whether everything is up, MLflow too."""
+        return httpx.get(f"{self.url}/readyz", timeout=30).status_code == 200
 
     def kill(self) -> None:
         """kill -9."""

@@ -1,0 +1,39 @@
+"""A real server, and the client connected to it as its owner."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.servers import RunningServer, running_server, wait_until
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+    """One server for the tests of a module, with MLflow up."""
+    with running_server(tmp_path_factory.mktemp("home")) as found:
+        wait_until(found.ready, 120, "MLflow's start")
+        yield found
+
+
+@pytest.fixture
+def mp(server: RunningServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """The client package, connected to the module's server."""
+    import model_platform
+
+    monkeypatch.setenv("MP_HOME", str(server.state))
+    for name in ("MP_SERVER", "MP_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    model_platform.connect()
+    yield model_platform
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of its own to work in, from which modules can be imported."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    return tmp_path
