@@ -14,7 +14,7 @@ from model_platform.display import endpoint_cards
 from model_platform.display.card import Card
 from model_platform.display.progress import PATIENCE_SECONDS
 from model_platform.display.shown import Shown
-from model_platform.display.surface import Surface, has_kernel, surface_here
+from model_platform.display.surface import Surface, surface_here
 from model_platform.errors import explained, in_python
 from model_platform.logs import LogText
 from model_platform_core.deployments import DeploymentStatus
@@ -163,12 +163,12 @@ def wait_for(client: Client, asked: EndpointResource, *, began: float, existed: 
                 surface.show(endpoint_cards.progress_card(found, passed))
                 shown = True
     except KeyboardInterrupt:
-        surface.clear()
         _take_back(client, EndpointRef(asked.zone, asked.name), existed=existed)
+        _leave(surface, endpoint_cards.given_up_card(found, existed=existed))
         raise
     failed = endpoint_cards.failed_deployment(found)
     if failed is not None:
-        surface.show(endpoint_cards.failure_card(found, failed))
+        _leave(surface, endpoint_cards.failure_card(found, failed))
         raise _failure(found, failed)
     handle = EndpointHandle(
         client,
@@ -178,7 +178,9 @@ def wait_for(client: Client, asked: EndpointResource, *, began: float, existed: 
         seconds=time.monotonic() - began,
     )
     if shown:
-        _end(surface, handle)
+        _leave(surface, handle.card())
+        if surface.stays:
+            handle.mark_shown()
     return handle
 
 
@@ -200,11 +202,10 @@ def snippets_of(resource: EndpointResource) -> dict[str, str]:
     return {}
 
 
-def _end(surface: Surface, handle: EndpointHandle) -> None:
-    """The progress becomes the card in its place, so that the cell does not show it twice."""
-    if has_kernel():
-        surface.show(handle.card())
-        handle.mark_shown()
+def _leave(surface: Surface, card: Card) -> None:
+    """The progress becomes a card in its place, so that a cell does not show both; a terminal's line goes."""
+    if surface.stays:
+        surface.show(card)
     else:
         surface.clear()
 

@@ -65,9 +65,10 @@ def publish_folder(
             aliases=list(aliases),
         )
         version = register_folder(client, ref, zone, composed, folder, request, progress)
-    found = Found(demanded=demanded_fields(zone, composed))
-    seconds = time.monotonic() - began
-    return Published(version, found, carried=composed.carried, last=last.version if last else None, seconds=seconds)
+        found = Found(demanded=demanded_fields(zone, composed))
+        published = Published(version, found, composed.carried, last, time.monotonic() - began)
+        progress.end_with(published)
+    return published
 
 
 def _read(folder: Path) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit, urlunsplit
 from model_platform.display.surface import shell
 
 _GIT_SECONDS = 2.0
+_NAMELESS = "a notebook without a known name"
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ def find_origin(environment: Mapping[str, str] | None = None) -> Origin:
     file = notebook_file(environment) or _script()
     cells = _executed_cells(running) if running is not None else None
     if file is None:
-        return Origin(executed_cells=cells)
+        return Origin(_NAMELESS, _cells_digest(running), cells) if cells else Origin()
     folder = file.parent if file.parent.is_dir() else Path.cwd()
     root = _git(folder, "rev-parse", "--show-toplevel")
     shown = _relative(file, Path(root)) if root else _relative(file, Path.cwd())
@@ -80,8 +81,18 @@ def _script() -> Path | None:
 
 
 def _executed_cells(running: Any) -> int | None:
+    return len(_history(running)) or None
+
+
+def _history(running: Any) -> list[str]:
+    """The cells as run, in order."""
     history = running.user_ns.get("In")
-    return sum(1 for cell in history[1:] if cell.strip()) if isinstance(history, list) else None
+    return [cell for cell in history if cell.strip()] if isinstance(history, list) else []
+
+
+def _cells_digest(running: Any) -> str:
+    """Where no file is known (papermill tells none), the cells themselves are what made the model."""
+    return f"sha256:{hashlib.sha256(chr(0).join(_history(running)).encode()).hexdigest()}"
 
 
 def _relative(file: Path, folder: Path) -> str:

@@ -109,9 +109,10 @@ def publish(client: Client, order: Order) -> Published:
                 aliases=list(order.aliases),
             )
             version = register_folder(client, ref, zone, composed, folder, request, progress)
-    found = Found(subject, captured.trial, origin, captured.sample_of, demanded_fields(zone, composed))
-    seconds = time.monotonic() - began
-    return Published(version, found, carried=composed.carried, last=last.version if last else None, seconds=seconds)
+        found = Found(subject, captured.trial, origin, captured.sample_of, demanded_fields(zone, composed))
+        published = Published(version, found, composed.carried, last, time.monotonic() - began)
+        progress.end_with(published)
+    return published
 
 
 def register_folder(

@@ -34,7 +34,12 @@ class Published(Shown):
     """A version that was published just now."""
 
     def __init__(
-        self, version: ModelVersion, found: Found, *, carried: frozenset[str], last: int | None, seconds: float
+        self,
+        version: ModelVersion,
+        found: Found,
+        carried: frozenset[str],
+        last: ModelVersion | None,
+        seconds: float,
     ) -> None:
         self._version = version
         self._found = found
@@ -95,8 +100,8 @@ class Published(Shown):
     def _for(self) -> Inline:
         card = self._version.card
         said = ": ".join(text for text in (card.for_whom, card.purpose) if text)
-        if said and {"purpose", "for_whom"} & self._carried:
-            return [f"{said} ", quiet(f"(as in version {self._last})")]
+        if said and self._last and {"purpose", "for_whom"} & self._carried:
+            return [f"{said} ", quiet(f"(as in version {self._last.version})")]
         return said
 
 

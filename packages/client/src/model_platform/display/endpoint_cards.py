@@ -68,6 +68,22 @@ def progress_card(resource: EndpointResource, seconds: float) -> Card:
     )
 
 
+def given_up_card(resource: EndpointResource, *, existed: bool) -> Card:
+    """A deployment that was interrupted, and taken back."""
+    live = resource.status.live()
+    meanwhile = f"version {live.version} still answers" if live else "nothing answers"
+    if not existed:
+        meanwhile = "there is no endpoint, as before"
+    return Card(
+        kind="given-up",
+        title=resource.name,
+        subtitle=f"version {wanted_version(resource)} was taken back",
+        rows=(("meanwhile", meanwhile),),
+        next=(code(f"%mp_deploy {resource.name}"),),
+        data=data_of(resource),
+    )
+
+
 def failure_card(resource: EndpointResource, failed: DeploymentStatus) -> Card:
     """What failed, why in a sentence, the line to change, and what answers meanwhile."""
     failure = failed.failure

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from model_platform.display import words
 from model_platform.display.card import Card, Step
+from model_platform.display.shown import Shown
 from model_platform.display.surface import Nowhere, Surface, surface_here
 from model_platform_core.deployments import StepState
 
@@ -36,7 +37,8 @@ class _Running:
 class Progress:
     """Steps of one piece of work. A thread of its own shows them once the work takes longer than people wait gladly.
 
-    Use as a context manager: what was shown is cleared at the end.
+    Use as a context manager. At its end a terminal's line is cleared; a cell's output stays, with what was done, or
+    with the card that `end_with` gave.
     """
 
     def __init__(self, title: str, surface: Surface | None = None) -> None:
@@ -47,6 +49,7 @@ class Progress:
         self._shown = False
         self._lock = threading.Lock()
         self._over = threading.Event()
+        self._result: Shown | None = None
 
     @classmethod
     def silent(cls) -> Progress:
@@ -62,8 +65,19 @@ class Progress:
     def __exit__(self, *_error: object) -> None:
         self._over.set()
         with self._lock:
-            if self._shown:
+            if not self._shown:
+                return
+            if self._result is not None and self._surface.stays:
+                self._surface.show(self._result.card())
+                self._result.mark_shown()
+            elif self._surface.stays:
+                self._surface.show(self._card())
+            else:
                 self._surface.clear()
+
+    def end_with(self, result: Shown) -> None:
+        """Let the card of a result take the place of the progress, so that the cell does not show both."""
+        self._result = result
 
     @contextmanager
     def step(self, name: str) -> Iterator[None]:
@@ -103,5 +117,7 @@ class Progress:
             title=self._title,
             aside=words.seconds(now - self._began),
             steps=tuple(step.shown(now) for step in list(self._steps)),
-            rows=(("stop", "interrupt the kernel; nothing is left half-done"),) if long else (),
+            rows=(("stop", "interrupt the kernel; nothing is left half-done"),)
+            if long and not self._over.is_set()
+            else (),
         )

@@ -14,13 +14,15 @@ from model_platform.display.plain import plain
 
 
 class Surface(Protocol):
-    """Shows a card and changes it in place."""
+    """Shows a card and changes it in place. `stays` says whether the last one stays to be read."""
+
+    stays: bool
 
     def show(self, card: Card) -> None:
         """Show the card, in the place of the one before."""
 
     def clear(self) -> None:
-        """Leave nothing behind."""
+        """Leave nothing behind, where that can be."""
 
 
 def shell() -> Any:
@@ -50,6 +52,8 @@ def surface_here() -> Surface:
 class Nowhere:
     """Logs and scripts need no progress."""
 
+    stays = False
+
     def show(self, card: Card) -> None:
         """Nothing."""
 
@@ -58,7 +62,9 @@ class Nowhere:
 
 
 class _CellOutput:
-    """One output of the running cell, updated by its display id."""
+    """One output of the running cell, updated by its display id. An output cannot be taken back."""
+
+    stays = True
 
     def __init__(self) -> None:
         self._id = f"model-platform-{uuid.uuid4().hex}"
@@ -68,8 +74,7 @@ class _CellOutput:
         self._publish(bundle(card))
 
     def clear(self) -> None:
-        if self._begun:
-            self._publish({"text/plain": ""})
+        """Nothing: what stands there stays."""
 
     def _publish(self, data: dict[str, Any]) -> None:
         display = importlib.import_module("IPython.display")  # in a kernel it is there; a script needs none of it
@@ -79,6 +84,8 @@ class _CellOutput:
 
 class _TerminalLine:
     """The last line of the terminal, written over."""
+
+    stays = False
 
     def __init__(self) -> None:
         self._begun = False
