@@ -1,5 +1,7 @@
 """Real runners on real sockets, serving real models that MLflow saved."""
 
+# ruff: noqa: PLC0415 - MLflow takes seconds to import: only where models are made
+
 from __future__ import annotations
 
 import base64
@@ -202,7 +204,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Saved]:
 
 
 def _saved_models(folder: Path) -> dict[str, Saved]:
-    import mlflow.pyfunc  # noqa: PLC0415
+    import mlflow.pyfunc
     import mlflow.sklearn
     import numpy as np
     import pandas as pd

@@ -10,6 +10,8 @@ from typing import Any
 import httpx
 import pytest
 
+from model_platform_runner.protocols.inference import DATATYPES
+
 SECRET = "secret-4711"
 JSON = {"content-type": "application/json"}
 
@@ -122,8 +124,7 @@ def test_bodies_that_are_not_json(calls: Any, body: bytes) -> None:
         (
             "/v2/models/churn/infer",
             {"inputs": [{"name": "bill", "shape": [1], "datatype": "NUMBER", "data": [1]}]},
-            "The datatype of input 0 must be one of BOOL, BYTES, FP16, FP32, FP64, INT16, INT32, INT64, INT8, "
-            "UINT16, UINT32, UINT64, UINT8.",
+            f"The datatype of input 0 must be one of {', '.join(sorted(DATATYPES))}.",
         ),
         (
             "/v2/models/churn/infer",

@@ -1,7 +1,6 @@
 """A working call of an endpoint in four languages, ready to copy. The token is read from the environment."""
 
 import json
-from pprint import pformat
 from typing import Any
 
 VARIABLE = "ENDPOINT_TOKEN"
@@ -41,7 +40,7 @@ def _python(url: str, rows: list[Any], *, token: bool) -> str:
     bearer = f'headers["Authorization"] = "Bearer " + os.environ["{VARIABLE}"]\n' if token else ""
     return (
         f"import json\n{'import os' + chr(10) if token else ''}import urllib.request\n\n"
-        f"rows = {pformat(rows, width=100, sort_dicts=False)}\n"
+        f"rows = [\n{''.join(f'    {row!r},{chr(10)}' for row in rows)}]\n"
         'headers = {"Content-Type": "application/json"}\n'
         f"{bearer}"
         f"request = urllib.request.Request({json.dumps(url)}, json.dumps(rows).encode(), headers)\n"
