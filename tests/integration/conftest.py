@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from support.servers import RunningServer, running_server, wait_until
 
 
@@ -27,8 +28,9 @@ def mp(server: RunningServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     monkeypatch.setenv("MP_HOME", str(server.state))
     for name in ("MP_SERVER", "MP_TOKEN"):
         monkeypatch.delenv(name, raising=False)
-    model_platform.connect()
+    client = model_platform.connect()
     yield model_platform
+    client.rest.close()
 
 
 @pytest.fixture

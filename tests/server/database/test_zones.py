@@ -21,10 +21,10 @@ from model_platform_server.adapters.database.zones import SqlZones
 def test_a_zone_comes_back_as_it_was_written(zones: SqlZones, tell: Any) -> None:
     spec = ZoneSpec(
         kind=ZoneKind.DEPLOYMENT,
-        owner="risk officer",
+        owner="Größe 🐧",
         limits=Amount(cpu=2.5, memory=3 << 40, gpu=1, endpoints=7),
         minimum_tier=Tier.MATERIAL,
-        mandatory_fields=("purpose", "Größe"),
+        mandatory_fields=("purpose", "licence"),
     )
     zones.put(Zone(name="risk", spec=spec), tell(EventType.ZONE_RESIZED, "risk"))
     assert zones.get("risk") == Zone(name="risk", spec=spec)

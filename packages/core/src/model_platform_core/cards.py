@@ -225,7 +225,7 @@ def missing_fields(card: ModelCard, also: Iterable[str] = ()) -> list[FieldProbl
     return problems
 
 
-def parse_card(content: Mapping[str, Any]) -> ModelCard:
+def parse_card(content: object) -> ModelCard:
     """Read a card from what a person or a client wrote.
 
     Raises
@@ -233,6 +233,8 @@ def parse_card(content: Mapping[str, Any]) -> ModelCard:
     InvalidCardError
         Names every field that is unknown or has a wrong type or form, all at once.
     """
+    if not isinstance(content, Mapping):
+        raise InvalidCardError(f"A card maps fields to values; this is {type(content).__name__}.")
     try:
         return ModelCard.model_validate(dict(content))
     except ValidationError as error:

@@ -76,6 +76,8 @@ class EndpointSpec(Value):
     @model_validator(mode="after")
     def _traffic_is_known(self) -> Self:
         known = {deployment.name for deployment in self.deployments}
+        if len(known) < len(self.deployments):
+            raise ValueError("two deployments of an endpoint have the same name")
         if unknown := set(self.traffic.weights) - known:
             raise ValueError(f"traffic names deployments that do not exist: {', '.join(sorted(unknown))}")
         return self

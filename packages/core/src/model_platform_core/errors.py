@@ -61,6 +61,8 @@ def error_from_code(
 ) -> ModelPlatformError:
     """Rebuild the error that another process reported; an unknown code gives the family's class, or the root."""
     family = next((cls for prefix, cls in _FAMILIES.items() if code.startswith(prefix)), ModelPlatformError)
+    if code.endswith("_not_found"):
+        family = NotFoundError
     error = _BY_CODE.get(code, family)(message, hint=hint, fields=fields)
     error.code = code  # type: ignore[misc]  # a newer server may know codes that this client does not
     return error

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Iterable, Mapping
 from enum import StrEnum
+from pathlib import PurePosixPath
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, StringConstraints
@@ -77,9 +78,20 @@ _SUFFIXES: Mapping[str, ArtifactFormat] = {
 }
 
 
+_COMPRESSED = (".gz", ".bz2", ".xz", ".lzma", ".zst", ".z", ".lz4")
+
+
+def _suffix(path: str) -> str:
+    """What tells a file's format; compression does not."""
+    name = PurePosixPath(path.lower())
+    while name.suffix in _COMPRESSED:
+        name = name.with_suffix("")
+    return name.suffix or name.name  # `.pkl` alone is a name, not a suffix
+
+
 def artifact_format(paths: Iterable[str]) -> ArtifactFormat:
     """The format of a version from its file names; one pickle makes it `pickle`, whatever lies beside it."""
-    found = {_SUFFIXES[suffix] for path in paths for suffix in _SUFFIXES if path.lower().endswith(suffix)}
+    found = {_SUFFIXES[suffix] for suffix in map(_suffix, paths) if suffix in _SUFFIXES}
     if ArtifactFormat.PICKLE in found:
         return ArtifactFormat.PICKLE
     return min(found, key=str) if found else ArtifactFormat.UNKNOWN

@@ -68,15 +68,21 @@ def _compare(expected: Any, got: Any, dtype: str) -> tuple[bool, float | None, f
         if len(expected) != len(got):
             return False, None, None
         found = [_compare(one, other, dtype) for one, other in zip(expected, got, strict=True)]
-        worst = max((difference or 0.0 for _, difference, _ in found), default=0.0)
+        worst = max((difference for _, difference, _ in found if difference is not None), default=None)
         allowed = next((limit for fine, _, limit in found if not fine), None)
         return all(fine for fine, _, _ in found), worst, allowed
     if not (_is_number(expected) and _is_number(got)):
         return type(expected) is type(got) and expected == got, None, None
-    difference = abs(float(expected) - float(got))
     relative, absolute = _TOLERANCES.get(dtype, (0.0, 0.0))
-    allowed = relative * abs(float(expected)) + absolute
-    return math.isfinite(difference) and difference <= allowed, difference, allowed
+    try:
+        # Whole numbers are subtracted as such: as floats, neighbours above 2**53 would be equal.
+        difference = float(abs(expected - got))
+        allowed = relative * abs(float(expected)) + absolute
+    except OverflowError:  # a whole number that no float can hold
+        return expected == got, None, None
+    if not math.isfinite(difference):
+        return False, None, allowed
+    return difference <= allowed, difference, allowed
 
 
 def _same_kind(expected: Any, got: Any) -> bool:
@@ -125,7 +131,7 @@ def compare_answers(sample: ParitySample, answers: Sequence[object]) -> ParityRe
     return ParityReport(
         rows=rows,
         equal=equal,
-        largest_difference=largest if math.isfinite(largest) else 0.0,
+        largest_difference=largest,
         differences=tuple(differences[:SHOWN_DIFFERENCES]),
         deterministic=sample.deterministic,
     )

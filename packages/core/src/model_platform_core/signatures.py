@@ -34,7 +34,16 @@ def _type(field: Field) -> str:
         spec = field.get("tensor-spec", {})
         shape = " × ".join("any" if size == -1 else str(size) for size in spec.get("shape", []))
         return f"{spec.get('dtype', '?')} tensor {shape}"
-    return str(field.get("type", "?"))
+    kind = str(field.get("type", "?"))
+    if kind == "array":
+        return f"array of {_type(field.get('items', {}))}"
+    if kind == "map":
+        return f"map to {_type(field.get('values', {}))}"
+    if kind == "object":
+        known = sorted(field.get("properties", {}).items())
+        parts = (f"{name}{'' if part.get('required', True) else '?'}: {_type(part)}" for name, part in known)
+        return f"object {{{', '.join(parts)}}}"
+    return kind
 
 
 def _by_name(fields: Sequence[Field]) -> dict[str, Field]:

@@ -13,9 +13,12 @@ Identifier = Annotated[str, Field(min_length=1, max_length=200)]
 
 
 class Value(BaseModel):
-    """A frozen value; unknown fields are refused, so that a misspelt one is told and not lost."""
+    """A frozen value; unknown fields are refused, so that a misspelt one is told and not lost.
 
-    model_config = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=True)
+    Numbers are finite: infinity and not-a-number are no JSON, and would be found only when the value is to be kept.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=True, allow_inf_nan=False)
 
 
 class Observed(BaseModel):

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from enum import StrEnum
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
-from model_platform_core.cards import Tier
+from model_platform_core.cards import MEANINGS, Tier
 from model_platform_core.errors import ExceedsQuotaError, FieldProblem
 from model_platform_core.values import Identifier, Value
 
@@ -44,6 +44,13 @@ class ZoneSpec(Value):
     limits: Amount
     minimum_tier: Tier = Tier.SANDBOX
     mandatory_fields: tuple[str, ...] = ()
+
+    @field_validator("mandatory_fields")
+    @classmethod
+    def _are_fields_of_a_card(cls, fields: tuple[str, ...]) -> tuple[str, ...]:
+        if unknown := [field for field in fields if field not in MEANINGS]:
+            raise ValueError(f"a card has no field {', '.join(unknown)} that a zone may demand")
+        return fields
 
 
 class Zone(Value):

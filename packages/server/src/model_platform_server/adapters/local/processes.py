@@ -27,6 +27,7 @@ _THREADS = (
     "RAYON_NUM_THREADS",
     "LOKY_MAX_CPU_COUNT",
 )
+_BOOT_SECONDS = 60  # by how much the time of the boot may move with the clock
 _children: dict[int, subprocess.Popen[bytes]] = {}  # what this process started is reaped by it
 
 
@@ -85,7 +86,9 @@ def alive(identity: ProcessIdentity | None) -> bool:
 
 def from_this_boot(identity: ProcessIdentity) -> bool:
     """Whether the machine has been up since the process was started."""
-    return identity.started.partition(":")[0] == _boot()
+    if sys.platform == "linux":
+        return identity.started.partition(":")[0] == _boot()
+    return float(identity.started or 0) > psutil.boot_time() - _BOOT_SECONDS
 
 
 def send(identity: ProcessIdentity, number: signal.Signals) -> None:
@@ -165,16 +168,14 @@ def _look(pid: int) -> tuple[str, bool]:
         return f"{_boot()}:{fields[19]}", fields[0] not in "ZX"
     try:
         process = psutil.Process(pid)
-        return f"{_boot()}:{process.create_time()}", process.status() != psutil.STATUS_ZOMBIE
+        return str(process.create_time()), process.status() != psutil.STATUS_ZOMBIE
     except psutil.Error:
         return "", False
 
 
 @functools.cache
 def _boot() -> str:
-    if sys.platform == "linux":
-        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    return str(round(psutil.boot_time()))
+    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
 
 
 def _handle(identity: ProcessIdentity) -> list[psutil.Process]:

@@ -16,9 +16,10 @@ from typing import Any
 from model_platform_core.deployments import Failure
 from model_platform_core.errors import (
     CrashLoopFailedError,
-    ModelPlatformError,
+    FailedError,
     OutOfMemoryFailedError,
     ReadinessFailedError,
+    StartFailedError,
 )
 from model_platform_core.values import Observed, digest_of
 from model_platform_server.adapters.local import files, processes, sockets
@@ -192,11 +193,13 @@ class Runner:
             # Noted before and after: whoever finds the first note alone looks for the process by its configuration.
             self._note(process=None, began=now, ready=False, ended_for=None, log_offset=files.size(self.log))
             identity = processes.start(command, environment=environment, directory=self._folder, log=self.log)
-            self._note(process=identity)
         except OSError as error:
-            self._fail(Failure(code="failed_start", message=f"The runner cannot be started: {error.strerror}."))
-        except ModelPlatformError as error:
+            message = f"The runner cannot be started: {error.strerror}."
+            self._fail(Failure(code=StartFailedError.code, message=message))
+        except FailedError as error:
             self._fail(Failure(code=error.code, message=error.message, hint=error.hint))
+        else:
+            self._note(process=identity)
 
     def _configuration(self) -> dict[str, Any]:
         plan, spec = self.plan, self.plan.deployment
@@ -325,6 +328,5 @@ class Runner:
             return []
 
     def _note(self, **changes: Any) -> None:
-        record = self.record.model_copy(update=changes)
-        files.replace(self._folder / "runner.json", record.model_dump_json())
-        self.record = record
+        self.record = self.record.model_copy(update=changes)
+        files.replace(self._folder / "runner.json", self.record.model_dump_json())

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from model_platform_core.errors import TargetUnavailableError
+from model_platform_server.adapters.local import files
 
 _LONGEST_PATH = 100  # bytes: the system takes 107, macOS 103
 _LONGEST_NAME = len("/0123456789abcdef.control")
@@ -31,7 +32,7 @@ def socket_folder(state_directory: Path) -> Path:
     if len(os.fsencode(folder)) + _LONGEST_NAME > _LONGEST_PATH:
         digest = hashlib.sha256(os.fsencode(state_directory)).hexdigest()[:12]
         folder = Path("/tmp") / f"mp-{os.getuid()}-{digest}"  # noqa: S108 - mode and owner are checked below
-    folder.mkdir(mode=0o700, exist_ok=True)
+    files.private_folder(folder)
     found = folder.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or stat.S_IMODE(found.st_mode) & 0o077:
         raise TargetUnavailableError(

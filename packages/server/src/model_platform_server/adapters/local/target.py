@@ -24,7 +24,7 @@ from model_platform_core.values import canonical_json
 from model_platform_core.wire import EndpointMetrics, LogLine
 from model_platform_core.zones import Amount
 from model_platform_server.adapters.local import files, machine, metrics, processes, sockets
-from model_platform_server.adapters.local.deployment import PLAN_FILE, Deployment
+from model_platform_server.adapters.local.deployment import Deployment, read_plan
 from model_platform_server.adapters.local.environments import Environments
 from model_platform_server.adapters.local.gateway import Gateway
 from model_platform_server.adapters.local.logs import read_logs
@@ -126,13 +126,10 @@ class LocalTarget:
 
     def observe(self, ref: EndpointRef) -> dict[str, Observation]:
         """The deployments of an endpoint that exist here."""
-        seen = {}
-        for deployment in self._of(ref):
-            with deployment.lock:
-                if not deployment.leaving:
-                    deployment.step(time.time(), self._may_start)
-                seen[deployment.plan.deployment.name] = deployment.observation()
-        return seen
+        return {
+            deployment.plan.deployment.name: self._step(deployment, time.time(), thorough=False)
+            for deployment in self._of(ref)
+        }
 
     def remove(self, ref: EndpointRef, deployment: str) -> None:
         """Out of the routes, until nothing is being answered; then out of the gateway; then SIGTERM, and SIGKILL."""
@@ -144,8 +141,7 @@ class LocalTarget:
         self._gateway.withdraw(ref, deployment)
         self._drain(found.cluster)
         self._gateway.drop_cluster(found.cluster)
-        with found.lock:
-            found.end(self._patience.grace)
+        found.end(self._patience.grace)
         with self._lock:
             self._deployments.pop((ref, deployment), None)
             self._seen.pop((ref, deployment), None)
@@ -230,19 +226,23 @@ class LocalTarget:
         with self._lock:
             deployments = list(self._deployments.items())
         for key, deployment in deployments:
-            with deployment.lock:
-                if deployment.leaving:
-                    continue
-                try:
-                    deployment.look_after(now)
-                    deployment.step(now, self._may_start)
-                except ModelPlatformError as error:
-                    log.warning("%s on %s: %s", key[1], key[0], error)
-                seen = deployment.observation()
+            seen = self._step(deployment, now, thorough=True)
             if self._seen.get(key) != seen:
                 self._seen[key] = seen
                 changed.add(key[0])
         return changed
+
+    def _step(self, deployment: Deployment, now: float, *, thorough: bool) -> Observation:
+        """Do what is due for a deployment; what it looks like then. One that is being removed is left alone."""
+        if not deployment.leaving:
+            with deployment.lock:
+                try:
+                    if thorough:
+                        deployment.look_after(now)
+                    deployment.step(now, self._may_start)
+                except ModelPlatformError as error:
+                    log.warning("%s: %s", deployment.cluster, error)
+        return deployment.observation()
 
     def _look_after_gateway(self) -> None:
         if not self._deployments:
@@ -291,14 +291,15 @@ class LocalTarget:
         found = processes.running(_mentions(self._state))
         deployments = {}
         for place in sorted(folder.glob("*/*/*")):
-            if not (place / PLAN_FILE).exists():
+            plan = read_plan(place)
+            if plan is None:
                 remains = [one for path, several in found.items() if path.startswith(f"{place}/") for one in several]
                 processes.end(remains, grace=0)
                 shutil.rmtree(place)
                 continue
-            deployment = Deployment(place, None, self._around, self._gateway.set_runners)
+            deployment = Deployment(place, plan, self._around, self._gateway.set_runners)
             deployment.adopt(found)
-            deployments[deployment.plan.ref, deployment.plan.deployment.name] = deployment
+            deployments[plan.ref, plan.deployment.name] = deployment
         return deployments
 
     def _refuse_what_cannot_be(self, plan: RunnerPlan) -> None:
@@ -318,7 +319,8 @@ def stop_everything(state_directory: Path, grace: float = 10.0) -> int:
     state = state_directory.resolve()
     found = [one for several in processes.running(_mentions(state)).values() for one in several]
     processes.end(found, grace)
-    shutil.rmtree(sockets.socket_folder(state), ignore_errors=True) if state.is_dir() else None
+    if state.is_dir():
+        shutil.rmtree(sockets.socket_folder(state))
     return len(found)
 
 

@@ -43,7 +43,7 @@ _SHUT = re.compile(
     "|".join(
         (
             rf"{_API}/runs/create-promptlab-run",
-            rf"{_API}/experiments/search-datasets",
+            rf"{_API}/artifacts/presigned-(?:up|down)load-url",  # past the artifact store
         )
     )
 )
