@@ -46,7 +46,7 @@ def churn(mp: Any, _published: dict[str, bool]) -> Any:
         mp.publish(fitted(flip=True), "churn", data=FRAME.fillna(0.0), example=FRAME.fillna(0.0))
         mp.deploy("churn")
         _published["yes"] = True
-    return mp.endpoint("churn")
+    return mp.status("churn")
 
 
 def call(endpoint: Any, records: Any, **headers: str) -> httpx.Response:
@@ -77,7 +77,7 @@ def test_a_token_holds_for_its_endpoint_alone_and_until_it_is_revoked(
     mp: Any, server: RunningServer, churn: Any
 ) -> None:
     mp.deploy("churn", name="other")
-    other = mp.endpoint("other")
+    other = mp.status("other")
     assert call(other, [{"age": 1, "income": 1.0}]).status_code == 200
     foreign = {"Authorization": f"Bearer {churn.token()}"}
     assert httpx.post(other.url, json=[{"age": 1, "income": 1.0}], headers=foreign).status_code == 401
@@ -125,15 +125,15 @@ def test_stop_and_start(mp: Any, churn: Any) -> None:
     stopped = httpx.post(url, json=[{"age": 1, "income": 1.0}], headers={"Authorization": f"Bearer {token}"})
     assert stopped.status_code in (404, 503)
     assert "error" in stopped.json()
-    assert mp.endpoint("churn").status().state == "stopped"
+    assert mp.status("churn").status().state == "stopped"
     mp.start("churn")
     assert call(churn, [{"age": 1, "income": 1.0}]).status_code == 200
-    assert mp.endpoint("churn").url == url
+    assert mp.status("churn").url == url
 
 
 def test_open_access_is_chosen_and_taken_back(mp: Any, churn: Any) -> None:
     mp.deploy("churn", name="open-one", access="open")
-    url = mp.endpoint("open-one").url
+    url = mp.status("open-one").url
     assert httpx.post(url, json=[{"age": 1, "income": 1.0}]).status_code == 200
     mp.deploy("churn", name="open-one", access="token")
     assert httpx.post(url, json=[{"age": 1, "income": 1.0}]).status_code == 401
@@ -191,7 +191,7 @@ def test_the_quota_is_told_with_what_to_stop(mp: Any, server: RunningServer, chu
 
 def test_delete_ends_everything_of_an_endpoint(mp: Any, server: RunningServer, churn: Any) -> None:
     mp.deploy("churn:2", name="gone")
-    url = mp.endpoint("gone").url
+    url = mp.status("gone").url
     with server.client() as api:
         assert api.delete("/endpoints/dev-alice/gone").status_code == 204
         assert api.get("/endpoints/dev-alice/gone").status_code == 404

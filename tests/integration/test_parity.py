@@ -21,7 +21,7 @@ def linear(slope: float) -> LinearRegression:
 
 
 def answered(mp: Any, name: str) -> list[float]:
-    return [float(value) for value in mp.endpoint(name).predict(FRAME)]
+    return [float(value) for value in mp.status(name).predict(FRAME)]
 
 
 def failure_of(mp: Any, reference: str, name: str) -> Any:
@@ -29,8 +29,8 @@ def failure_of(mp: Any, reference: str, name: str) -> Any:
 
     with pytest.raises(FailedError) as failed:
         mp.deploy(reference)
-    assert mp.endpoint(name).status().state == "live"
-    condition = mp.endpoint(name).status().condition("UpdateFailed")
+    assert mp.status(name).status().state == "live"
+    condition = mp.status(name).status().condition("UpdateFailed")
     assert condition is not None
     assert condition.reason == failed.value.code
     return failed.value

@@ -7,8 +7,6 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import psutil
-
 from model_platform_core.errors import ModelPlatformError
 from model_platform_server import __version__
 
@@ -50,16 +48,14 @@ def _serve(options: argparse.Namespace) -> int:
 
 
 def _stop(state: Path, *, everything: bool) -> int:
-    from model_platform_server.discovery import running_server  # noqa: PLC0415
+    from model_platform_server.discovery import has_ended, running_server  # noqa: PLC0415
 
     server = running_server(state)
     if server is not None:
         server.terminate()
-        try:
-            server.wait(STOP_SECONDS)
-        except psutil.TimeoutExpired:
+        if not has_ended(server, STOP_SECONDS):
             server.kill()
-            server.wait(STOP_SECONDS)
+            has_ended(server, STOP_SECONDS)
     if everything:
         from model_platform_server.adapters.local.target import stop_everything  # noqa: PLC0415
 

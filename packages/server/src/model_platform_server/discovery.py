@@ -108,3 +108,16 @@ def running_server(state: Path) -> psutil.Process | None:
     except (OSError, ValueError, KeyError, psutil.Error):
         pass
     return None
+
+
+def has_ended(process: psutil.Process, seconds: float) -> bool:
+    """Whether a process ends within that time. One that its parent has not yet waited for counts as ended."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        try:
+            if not process.is_running() or process.status() == psutil.STATUS_ZOMBIE:
+                return True
+        except psutil.NoSuchProcess:
+            return True
+        time.sleep(0.02)
+    return False
