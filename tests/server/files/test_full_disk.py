@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import signal
@@ -15,6 +16,7 @@ import pytest
 from model_platform_core.errors import StorageUnavailableError
 from model_platform_core.models import FileEntry
 from model_platform_core.refs import ModelRef
+from model_platform_server.adapters.files import disk
 from model_platform_server.adapters.files.uploads import FileUploads
 
 CHURN = ModelRef("dev-alice", "churn")
@@ -101,6 +103,7 @@ def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
 
 _RECEIVER = """
 import pathlib, sys
+from model_platform_server.adapters.files import disk
 from model_platform_server.adapters.files.uploads import FileUploads
 
 def received():
@@ -137,6 +140,7 @@ _LARGE = """
 import hashlib, pathlib, resource, sys
 from model_platform_core.models import FileEntry
 from model_platform_core.refs import ModelRef
+from model_platform_server.adapters.files import disk
 from model_platform_server.adapters.files.uploads import FileUploads
 
 count, piece = 3000, bytes(100_000)
@@ -158,3 +162,19 @@ def test_memory_stays_flat_while_300_megabytes_come(tmp_path: Path) -> None:
     ran = subprocess.run([sys.executable, "-c", _LARGE, str(tmp_path)], check=True, capture_output=True, text=True)
     in_kib = 1 if sys.platform == "linux" else 1 << 10
     assert int(ran.stdout) / in_kib < 20_000
+
+
+@pytest.mark.parametrize(
+    ("reason", "words"),
+    [
+        (errno.ENOSPC, "is full"),
+        (errno.EDQUOT, "is full"),
+        (errno.EROFS, "read-only"),
+        (errno.EIO, "input/output error"),
+    ],
+)
+def test_every_way_in_which_a_disk_refuses_is_told(tmp_path: Path, reason: int, words: str) -> None:
+    with pytest.raises(StorageUnavailableError, match=words) as caught, disk.translated(tmp_path, needed=5 << 30):
+        raise OSError(reason, os.strerror(reason))
+    assert "Endpoints that are live go on answering" in caught.value.message
+    assert ("5.0 GiB" in caught.value.message) == (words == "is full")

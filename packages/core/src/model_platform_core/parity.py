@@ -54,8 +54,8 @@ class ParityReport(Observed):
 
     @property
     def proven(self) -> bool:
-        """Whether every row agrees within its tolerance."""
-        return self.equal == self.rows
+        """Whether every row agrees within its tolerance, and there are no others."""
+        return self.equal == self.rows and not self.differences
 
 
 def _is_number(value: object) -> bool:
