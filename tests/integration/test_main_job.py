@@ -57,7 +57,7 @@ def call(endpoint: Any, records: Any, **headers: str) -> httpx.Response:
 def test_the_endpoint_answers_as_the_notebook_did(churn: Any) -> None:
     frame = FRAME.fillna(0.0)
     assert list(churn.predict(frame)) == list(fitted(flip=True).predict(frame))
-    status = churn.status()
+    status = churn.status().resource.status
     assert status.state == "live"
     parity = next(one.parity for one in status.deployments if one.spec.version == 2)
     assert (parity.rows, parity.equal, parity.largest_difference) == (6, 6, 0.0)
@@ -105,8 +105,8 @@ def test_rollback_goes_back_and_keeps_the_runner(churn: Any, mp: Any) -> None:
 
 
 def test_deploying_what_is_live_changes_nothing(mp: Any, churn: Any) -> None:
-    generation = mp.deploy("churn:2").status().observed_generation
-    assert mp.deploy("churn").status().observed_generation == generation
+    generation = mp.deploy("churn:2").resource.status.observed_generation
+    assert mp.deploy("churn").resource.status.observed_generation == generation
 
 
 def test_an_alias_that_moves_moves_nothing(mp: Any, server: RunningServer, churn: Any) -> None:
@@ -125,7 +125,7 @@ def test_stop_and_start(mp: Any, churn: Any) -> None:
     stopped = httpx.post(url, json=[{"age": 1, "income": 1.0}], headers={"Authorization": f"Bearer {token}"})
     assert stopped.status_code in (404, 503)
     assert "error" in stopped.json()
-    assert mp.status("churn").status().state == "stopped"
+    assert mp.status("churn").state == "stopped"
     mp.start("churn")
     assert call(churn, [{"age": 1, "income": 1.0}]).status_code == 200
     assert mp.status("churn").url == url

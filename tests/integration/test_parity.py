@@ -29,8 +29,8 @@ def failure_of(mp: Any, reference: str, name: str) -> Any:
 
     with pytest.raises(FailedError) as failed:
         mp.deploy(reference)
-    assert mp.status(name).status().state == "live"
-    condition = mp.status(name).status().condition("UpdateFailed")
+    assert mp.status(name).state == "live"
+    condition = mp.status(name).resource.status.condition("UpdateFailed")
     assert condition is not None
     assert condition.reason == failed.value.code
     return failed.value
@@ -117,7 +117,7 @@ def test_a_model_that_disagrees_with_itself_is_marked(mp: Any) -> None:
 
     mp.publish(Dice(), "dice", data=FRAME, example=FRAME)
     endpoint = mp.deploy("dice")
-    parity = endpoint.status().deployments[0].parity
+    parity = endpoint.resource.status.deployments[0].parity
     assert parity is not None
     assert not parity.deterministic
     assert parity.proven

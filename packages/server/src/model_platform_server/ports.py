@@ -396,6 +396,10 @@ class DeploymentTarget(Protocol):
         """See to it that the plan's replicas run, and go on running; returns before they are ready."""
         ...
 
+    def known(self) -> set[EndpointRef]:
+        """The endpoints of which anything is on the target."""
+        ...
+
     def observe(self, ref: EndpointRef) -> dict[str, Observation]:
         """The deployments of an endpoint that exist on the target, also those started by an earlier server."""
         ...

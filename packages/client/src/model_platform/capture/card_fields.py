@@ -157,7 +157,7 @@ def _training(subject: Subject, origin: Origin) -> dict[str, Any]:
     seed = next(
         (value for name, value in parameters.items() if name.endswith("random_state") and type(value) is int), None
     )
-    return {"how": f"{kind}{version}{where}."[:4000].ljust(10), "parameters": parameters, "seed": seed}
+    return {"how": f"An object of {kind}{version}{where}."[:4000], "parameters": parameters, "seed": seed}
 
 
 def _library_version(module: str) -> str:

@@ -57,17 +57,19 @@ class Reconciler:
 
     def _due(self, *, everything: bool) -> set[EndpointRef]:
         due = set(self._platform.target.maintain())
+        gone = self._platform.target.known()  # minus those that are there: what was deleted is cleared away
         now = self._platform.clock.now()
         cursor: str | None = None
         while True:
             page = self._platform.endpoints.page(None, cursor=cursor)
             for endpoint in page.items:
+                gone.discard(endpoint.ref)
                 expired = any(one.warm_until and one.warm_until <= now for one in endpoint.status.deployments)
                 if everything or expired or not endpoint.settled:
                     due.add(endpoint.ref)
             cursor = page.next_cursor
             if cursor is None:
-                return due
+                return due | gone
 
     def _submit(self, ref: EndpointRef) -> None:
         with self._lock:

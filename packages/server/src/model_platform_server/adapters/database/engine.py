@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +14,7 @@ from alembic.config import Config
 from alembic.util import CommandError
 
 from model_platform_core.errors import DatabaseUnavailableError
-from model_platform_server.adapters.database.failures import translated
+from model_platform_server.adapters.database.failures import BUSY, translated
 
 MIGRATIONS = Path(__file__).with_name("migrations")
 
@@ -38,6 +39,7 @@ class Database:
             parsed = parsed.set(drivername="postgresql+psycopg")
         self.engine = _sqlite_engine(parsed) if parsed.get_backend_name() == "sqlite" else _postgresql_engine(parsed)
         self._writing = self.engine.execution_options(writes=True)
+        self._turn = threading.Lock() if parsed.get_backend_name() == "sqlite" else None
 
     @contextmanager
     def read(self) -> Iterator[sa.Connection]:
@@ -48,8 +50,22 @@ class Database:
     @contextmanager
     def write(self) -> Iterator[sa.Connection]:
         """A transaction that writes: committed at the end, undone if anything is raised. Errors as for `read`."""
-        with translated(), self._writing.begin() as connection:
+        with translated(), self._in_turn(), self._writing.begin() as connection:
             yield connection
+
+    @contextmanager
+    def _in_turn(self) -> Iterator[None]:
+        # SQLite has one writer at a time, and those who wait look again after pauses that grow: of many threads, some
+        # would starve. Ours wait for one another here, where the next one goes on at once.
+        if self._turn is None:
+            yield
+            return
+        if not self._turn.acquire(timeout=_WAIT_SECONDS):
+            raise DatabaseUnavailableError(BUSY)
+        try:
+            yield
+        finally:
+            self._turn.release()
 
     def close(self) -> None:
         """Close every connection that is not in use."""

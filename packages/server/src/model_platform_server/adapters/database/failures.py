@@ -26,7 +26,7 @@ _NOT_WRITABLE = (
     f"The platform's database file cannot be read or written. {_STILL_WORKS} "
     "See to it that the disk is there and that the server's user may write to the file and its folder."
 )
-_BUSY = (
+BUSY = (
     f"The platform's database was busy with other changes for too long; nothing was written. {_STILL_WORKS} Try again."
 )
 _DAMAGED = f"The platform's database file is damaged. {_STILL_WORKS} Restore it from a backup."
@@ -40,8 +40,8 @@ _SQLITE: tuple[tuple[str, type[ModelPlatformError], str], ...] = (
     ("SQLITE_READONLY", StorageUnavailableError, _NOT_WRITABLE),
     ("SQLITE_CANTOPEN", StorageUnavailableError, _NOT_WRITABLE),
     ("SQLITE_PERM", StorageUnavailableError, _NOT_WRITABLE),
-    ("SQLITE_BUSY", DatabaseUnavailableError, _BUSY),
-    ("SQLITE_LOCKED", DatabaseUnavailableError, _BUSY),
+    ("SQLITE_BUSY", DatabaseUnavailableError, BUSY),
+    ("SQLITE_LOCKED", DatabaseUnavailableError, BUSY),
     ("SQLITE_CORRUPT", DatabaseUnavailableError, _DAMAGED),
     ("SQLITE_NOTADB", DatabaseUnavailableError, _DAMAGED),
 )
@@ -50,8 +50,8 @@ _SQLITE: tuple[tuple[str, type[ModelPlatformError], str], ...] = (
 _POSTGRESQL: tuple[tuple[str, type[ModelPlatformError], str], ...] = (
     ("53100", StorageUnavailableError, _FULL),
     ("58030", StorageUnavailableError, _NOT_WRITABLE),
-    ("40", DatabaseUnavailableError, _BUSY),
-    ("55P03", DatabaseUnavailableError, _BUSY),
+    ("40", DatabaseUnavailableError, BUSY),
+    ("55P03", DatabaseUnavailableError, BUSY),
     ("25006", DatabaseUnavailableError, _UNREACHABLE),
     ("08", DatabaseUnavailableError, _UNREACHABLE),
     ("28", DatabaseUnavailableError, _UNREACHABLE),
@@ -64,7 +64,7 @@ _POSTGRESQL: tuple[tuple[str, type[ModelPlatformError], str], ...] = (
 def as_platform_error(error: sa.exc.SQLAlchemyError) -> ModelPlatformError | None:
     """The platform's error for what went wrong; None where the fault is our own."""
     if isinstance(error, PoolTimeoutError):
-        return DatabaseUnavailableError(_BUSY)
+        return DatabaseUnavailableError(BUSY)
     if not isinstance(error, DBAPIError):
         return None
     state = getattr(error.orig, "sqlstate", None) or ""

@@ -30,6 +30,7 @@ _SERVER = "model-platform"
 _CONNECTIONS = 10_000
 _START_SECONDS = 30
 _PAUSE_SECONDS = 2
+_PORTS = 5  # that are tried the first time
 _CONFIRM_SECONDS = 20
 _CONFIRM_EVERY = 0.002
 
@@ -121,18 +122,27 @@ class Gateway:
     def _start(self) -> None:
         if problems := machine.check_machine():
             raise TargetUnavailableError(f"The gateway cannot run here: {problems[0]}.")
-        port = self._port()
-        if not self._record.exists() and not self._wanted_port and not _is_free(port):
-            self._port_file.unlink()  # nobody has been told of it yet, and another gateway was faster
-            port = self._port()
+        for file in (self._files.clusters, self._files.routes):
+            if _resources(file) is None:
+                self._write(file, self._empty(file))
+        for attempt in range(_PORTS, 0, -1):
+            try:
+                self._start_on(self._port())
+            except TargetUnavailableError:
+                if self._record.exists() or self._wanted_port or attempt == 1:
+                    raise
+                self._port_file.unlink()  # nobody has been told of it yet, and another gateway was faster
+            else:
+                break
+        assert self._process is not None
+        files.replace(self._record, self._process.model_dump_json())
+
+    def _start_on(self, port: int) -> None:
         if not _is_free(port):
             raise TargetUnavailableError(
                 f"The gateway's port {port} is taken by {_who_listens(port)}; endpoints answer again when it is free.",
                 hint=f"end that program, or write another port into {self._port_file} (all endpoint URLs change)",
             )
-        for file in (self._files.clusters, self._files.routes):
-            if _resources(file) is None:
-                self._write(file, self._empty(file))
         document = envoy_config.bootstrap(self._files, port, connections=_CONNECTIONS, server=_SERVER)
         files.replace(self._files.bootstrap, json.dumps(document, indent=1))
         self._files.admin.unlink(missing_ok=True)
@@ -147,7 +157,6 @@ class Gateway:
         )
         _allow_many_connections(self._process.pid)
         self._wait_until_live(began)
-        files.replace(self._record, self._process.model_dump_json())
 
     def _wait_until_live(self, began: int) -> None:
         def decided() -> bool:

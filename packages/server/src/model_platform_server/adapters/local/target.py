@@ -124,6 +124,11 @@ class LocalTarget:
             deployment.run(plan)
             deployment.step(time.time(), self._may_start)
 
+    def known(self) -> set[EndpointRef]:
+        """The endpoints of which a deployment is here."""
+        with self._lock:
+            return {ref for ref, _ in self._deployments}
+
     def observe(self, ref: EndpointRef) -> dict[str, Observation]:
         """The deployments of an endpoint that exist here."""
         return {

@@ -62,7 +62,7 @@ class Governed:
         raise NotImplementedError
 
     def _explain(self, access: Access, arguments: Arguments) -> None:
-        """Called when something was not found under a right: refuse, if it may be seen and the right is what lacks."""
+        """Called when the nets below refused, or found nothing: say which right lacks, if what was meant may be seen."""
         raise NotImplementedError
 
     def _show(self, result: Any) -> Any:
@@ -97,11 +97,15 @@ def _governed(name: str, inner: Callable[..., Any], access: Access) -> Callable[
             self._check(name, access, call.arguments)
             with accessing(access):
                 return self._show(inner(*call.args, **call.kwargs))
-        except Refusal:
+        except Refusal as refusal:
+            if access.writes and isinstance(refusal.error, ForbiddenError):
+                _explained(self, access, call.arguments)
             raise
         except ModelPlatformError as error:
             raise Refusal(error) from error
         except MlflowException as error:
+            if isinstance(error.__cause__, ModelPlatformError):  # raised inside a session, which MLflow's wraps
+                raise Refusal(error.__cause__) from error
             if access.writes and error.error_code == "RESOURCE_DOES_NOT_EXIST":
                 _explained(self, access, call.arguments)
             error.message = shown_message(actor, str(error.message))
