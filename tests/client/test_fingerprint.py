@@ -8,6 +8,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+
 from model_platform.capture.fingerprint import fingerprint
 from model_platform.capture.table import as_table
 

@@ -9,11 +9,12 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.sparse import csr_matrix
+
 from model_platform.capture.answers import encode_answers, same_kind_as
 from model_platform.capture.plain_values import plain_value
 from model_platform.capture.table import as_table
 from model_platform_core.errors import InvalidInputError, InvalidModelError
-from scipy.sparse import csr_matrix
 
 
 @pytest.mark.parametrize(

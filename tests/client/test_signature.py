@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from model_platform.capture.answers import encode_answers
 from model_platform.capture.domain import describe_columns, round_outwards
 from model_platform.capture.signature import infer_signature

@@ -53,7 +53,22 @@ def modules_of(model: Any) -> set[str]:
     recorder.modules.add(type(model).__module__)
     with contextlib.suppress(Exception):
         recorder.dump(model)
-    return {name for name in recorder.modules if _top(name) not in _NOT_A_PACKAGE | _OURS}
+    found, looked_into = recorder.modules, set[str]()
+    while waiting := [module for module in local_modules(found) if module.__name__ not in looked_into]:
+        for module in waiting:  # the user's own files travel whole, and with them what they import
+            looked_into.add(module.__name__)
+            found.update(_used_by(module))
+    return {name for name in found if _top(name) not in _NOT_A_PACKAGE | _OURS}
+
+
+def _used_by(module: types.ModuleType) -> Iterator[str]:
+    for value in vars(module).values():
+        if isinstance(value, types.ModuleType):
+            yield value.__name__
+        elif isinstance(value, types.FunctionType) and value.__module__ == module.__name__:
+            yield from _imports_in(value.__code__)
+        elif isinstance(value, type | types.FunctionType):
+            yield value.__module__ or "builtins"
 
 
 def _imports_in(code: types.CodeType) -> Iterator[str]:

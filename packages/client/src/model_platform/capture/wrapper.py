@@ -19,6 +19,8 @@ def python_model(subject: Subject, form: Form) -> Any:
     is_function, method, as_records = subject.is_function, subject.method, form is Form.RECORDS
 
     class PublishedModel(base):  # type: ignore[misc, valid-type]
+        _skip_type_hint_validation = True  # else MLflow advises type hints, here and in every runner's log
+
         def __init__(self, model: Any) -> None:
             self.model = model
 
