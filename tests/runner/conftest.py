@@ -1,7 +1,5 @@
 """Real runners on real sockets, serving real models that MLflow saved."""
 
-# ruff: noqa: PLC0415 - MLflow takes seconds to import: only where models are made
-
 from __future__ import annotations
 
 import base64

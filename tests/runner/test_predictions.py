@@ -155,6 +155,12 @@ def test_pyfunc_gets_the_types_of_its_signature(served: Any) -> None:
     assert answer == types | {"params": {"mood": "calm"}}
     body = {"dataframe_records": [row], "params": {"mood": "cheerful"}}
     assert calls.post("/invocations", json=body).json()["predictions"][0]["params"] == {"mood": "cheerful"}
+    refused = calls.post("/invocations", json=body | {"params": {"mood": 7}})
+    assert refused.status_code == 422
+    assert refused.json()["error"] == "The parameter 'mood' must be a string, not a number."
+    assert (
+        calls.post("/invocations", json=body | {"params": {"mode": "x"}}).json()["error"] == "'params' may have: mood."
+    )
 
 
 def test_pyfunc_answers_with_its_columns(served: Any) -> None:

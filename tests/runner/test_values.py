@@ -196,16 +196,22 @@ NESTED = {
         "role": {"type": "string", "required": True},
         "scores": {"type": "array", "items": {"type": "double"}, "required": False},
         "marks": {"type": "map", "values": {"type": "long"}, "required": False},
+        "count": {"type": "long", "required": False},
+        "name": {"type": "string", "required": False},
     },
 }
 
 
 def test_nested_values() -> None:
-    values = [{"role": "user", "scores": [1, 2.5], "marks": {"a": 3.0}}, {"role": "tool", "scores": None}]
+    values = [
+        {"role": "user", "scores": [1, 2.5], "marks": {"a": 3.0}, "count": 2, "name": "bob"},
+        {"role": "tool", "scores": None, "count": None, "name": None},
+    ]
     read = read_values({"type": "array", "items": NESTED}, [values, []], nullable=False)
     assert read.tolist() == [values, []]
     assert [type(score) for score in read[0][0]["scores"]] == [float, float]
     assert type(read[0][0]["marks"]["a"]) is int
+    assert type(read[0][0]["count"]) is int
 
 
 @pytest.mark.parametrize(

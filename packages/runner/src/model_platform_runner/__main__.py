@@ -1,6 +1,7 @@
 """``python [-P] OVERLAY/model_platform_runner/__main__.py CONFIG.json``, or ``python -m model_platform_runner CONFIG.json``."""
 
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -31,4 +32,5 @@ def main() -> int:
 if __name__ == "__main__":
     status = main()
     sys.stdout.flush()
-    sys.exit(status)
+    sys.stderr.flush()
+    os._exit(status)  # whatever threads a model has left running

@@ -9,7 +9,7 @@ import numpy as np
 
 from model_platform_runner.answers import Answers, answers_from
 from model_platform_runner.inputs import WHOLE, Batch, Field, InputContract, NamedColumns, Tensors, UnnamedColumn
-from model_platform_runner.values import is_required
+from model_platform_runner.values import Spec, is_required
 
 Prepare = Callable[[Batch], Any]  # a batch in the form that the model wants
 Call = Callable[[Any, dict[str, Any] | None], Any]  # the model itself: input, parameters of the call
@@ -27,7 +27,7 @@ class Predictor:
     call: Call
     output_names: Sequence[str] | None = None
     on_loop: bool = False  # whether a quick call may run on the event loop's own thread
-    params: tuple[str, ...] = field(default=())
+    params: dict[str, Spec] = field(default_factory=dict)
 
     def predict(self, batch: Batch) -> Answers:
         """Return the model's answers; whatever the model raises passes through."""

@@ -6,27 +6,17 @@ import sys
 import warnings
 
 
-class Discarded(io.TextIOBase):
+class Discarded(io.TextIOWrapper):
     """A text stream that keeps nothing but how often it was written to."""
 
-    def __init__(self, descriptor: int) -> None:
-        super().__init__()
-        self._descriptor = descriptor
-        self.buffer = io.BufferedWriter(io.FileIO(os.devnull, "w"))
+    def __init__(self) -> None:
+        super().__init__(io.BufferedWriter(io.FileIO(os.devnull, "w")), encoding="utf-8", errors="replace")
         self.writes = 0
-
-    def writable(self) -> bool:
-        """Return True."""
-        return True
 
     def write(self, text: str, /) -> int:
         """Count, and keep nothing."""
         self.writes += 1
         return len(text)
-
-    def fileno(self) -> int:
-        """Return the descriptor, which leads to the null device."""
-        return self._descriptor
 
 
 def discard_output() -> list[Discarded]:
@@ -38,11 +28,10 @@ def discard_output() -> list[Discarded]:
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
     null = os.open(os.devnull, os.O_WRONLY)
-    streams = []
     for descriptor in (1, 2):
         os.dup2(null, descriptor)
-        streams.append(Discarded(descriptor))
     os.close(null)
+    streams = [Discarded(), Discarded()]
     sys.stdout, sys.stderr = streams
     # Through sys.stderr, which only counts: a module that was given another hook earlier does not get around it.
     warnings.showwarning = _count_warning

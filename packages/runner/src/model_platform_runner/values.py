@@ -204,15 +204,20 @@ def _object(row: int, value: dict[str, Any], properties: dict[str, Spec]) -> dic
         raise Misfit(row, f'has a property "{min(unknown)[:60]}" that the signature does not know')
     read = {}
     for name, spec in properties.items():
-        required = is_required(spec)
-        if name not in value:
-            if required:
-                raise Misfit(row, f'lacks the property "{name}"')
-            continue
-        try:
-            (read[name],) = _plain(read_values(spec, [value[name]], nullable=not required))
-        except Misfit as misfit:
-            raise Misfit(row, f'property "{name}" {misfit.problem}') from None
+        if name in value:
+            read[name] = _property(row, name, value[name], spec)
+        elif is_required(spec):
+            raise Misfit(row, f'lacks the property "{name}"')
+    return read
+
+
+def _property(row: int, name: str, value: Any, spec: Spec) -> Any:
+    if value is None and not is_required(spec):
+        return None
+    try:
+        (read,) = _plain(read_values(spec, [value], nullable=False))
+    except Misfit as misfit:
+        raise Misfit(row, f'property "{name}" {misfit.problem}') from None
     return read
 
 

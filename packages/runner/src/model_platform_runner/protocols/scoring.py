@@ -7,12 +7,13 @@ from typing import Any
 from model_platform_runner.errors import malformed
 from model_platform_runner.inputs import Batch, InputContract, NamedColumns
 from model_platform_runner.protocols.call import Call, Read, decode_object, read_inputs, unfit
+from model_platform_runner.values import Misfit, Spec, read_values
 
 CSV = "text/csv"
 _FORMS = ("dataframe_split", "dataframe_records", "instances", "inputs")
 
 
-def reader(params: tuple[str, ...]) -> Read:
+def reader(params: dict[str, Spec]) -> Read:
     """Return the protocol's reader; ``params`` are those of the model's signature."""
 
     def read(body: bytes, media: str, contract: InputContract) -> Call:
@@ -22,7 +23,7 @@ def reader(params: tuple[str, ...]) -> Read:
     return read
 
 
-def _read_json(body: bytes, contract: InputContract, params: tuple[str, ...]) -> Batch:
+def _read_json(body: bytes, contract: InputContract, params: dict[str, Spec]) -> Batch:
     document = decode_object(body)
     forms = [form for form in _FORMS if form in document]
     if len(forms) != 1:
@@ -46,14 +47,26 @@ def _read_split(given: Any, contract: InputContract) -> Batch:
     return contract.read_columns(dict(zip(map(str, names), map(list, zip(*rows, strict=True)), strict=True)))
 
 
-def _read_params(given: Any, known: tuple[str, ...]) -> dict[str, Any] | None:
+def _read_params(given: Any, known: dict[str, Spec]) -> dict[str, Any] | None:
     if given is None:
         return None
     if not isinstance(given, dict):
         raise unfit("'params' must be an object.")
-    if given.keys() - set(known):
+    if given.keys() - known.keys():
         raise unfit(f"'params' may have: {', '.join(known)}." if known else "This model takes no 'params'.")
-    return given or None
+    return {name: _read_param(value, known[name]) for name, value in given.items()} or None
+
+
+def _read_param(value: Any, spec: Spec) -> Any:
+    """Return a parameter's value; a ``shape`` in the signature means a list."""
+    values = value if spec.get("shape") else [value]
+    if not isinstance(values, list):
+        raise unfit(f"The parameter '{spec['name']}' must be a list.")
+    try:
+        read = read_values(spec, values, nullable=False).tolist()
+    except Misfit as misfit:
+        raise unfit(f"The parameter '{spec['name']}' {misfit.problem}.") from None
+    return read if spec.get("shape") else read[0]
 
 
 def _read_csv(body: bytes, contract: InputContract) -> Batch:
