@@ -153,13 +153,23 @@ def _start(state: Path, python: Path) -> Running:
         running = find(state)
         if running and running.discovery.pid == process.pid:
             process.returncode = 0  # it outlives us by intent; nobody waits for it
-            return running
+            return _of_our_version(running)
         if process.poll() is not None:
             raise _did_not_start(log, f"it ended with status {process.returncode}")
         time.sleep(_LOOK_SECONDS)
     process.terminate()
     process.wait()
     raise _did_not_start(log, f"it was not ready after {START_SECONDS:g} s")
+
+
+def _of_our_version(running: Running) -> Running:
+    theirs, ours = running.discovery.version, model_platform.__version__
+    if theirs == ours:
+        return running
+    raise ServerUnavailableError(
+        f"The server that was started is of version {theirs}, and this client of version {ours}.",
+        hint=f"pip install model-platform-server=={ours}",
+    )
 
 
 def _did_not_start(log: Path, why: str) -> ServerUnavailableError:
