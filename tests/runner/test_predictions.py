@@ -174,12 +174,15 @@ def test_pyfunc_answers_with_its_columns(served: Any) -> None:
         "text": ("BYTES", ["a"]),
         "number": ("FP64", [None]),
         "flag": ("BYTES", [None]),
+        "moment": ("BYTES", [None]),
     }
 
 
-def test_pyfunc_gets_no_columns_that_were_left_out(served: Any) -> None:
+def test_pyfunc_has_no_missing_whole_numbers(served: Any) -> None:
     calls = served("talkative").calls
-    assert calls.post("/", json=[{"text": "a", "count": None}, {"text": "b"}]).json() == [{"text": "a"}, {"text": "b"}]
+    missing = {"number": None, "flag": None, "moment": None}
+    answer = calls.post("/", json=[{"text": "a", "count": None}, {"text": "b"}])
+    assert answer.json() == [{"text": "a"} | missing, {"text": "b"} | missing]
     refused = calls.post("/", json=[{"text": "a", "count": 1}, {"text": "b", "count": None}])
     assert refused.status_code == 422
     assert refused.json()["error"] == 'Row 1, "count" must be null in every row of a call, or in none.'

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from model_platform_runner.errors import CallError
-from model_platform_runner.inputs import input_contract, join
+from model_platform_runner.inputs import MlflowColumns, input_contract, join
 from model_platform_runner.predictor import frame_builder
 from model_platform_runner.values import Misfit, read_values
 
@@ -230,3 +230,19 @@ def test_nested_values_that_do_not_fit(value: Any, problem: str) -> None:
     with pytest.raises(Misfit) as caught:
         read_values(NESTED, [{"role": "a"}, value], nullable=False)
     assert (caught.value.row, caught.value.problem) == (1, problem)
+
+
+def test_options_of_a_chat_that_are_left_out_stay_out() -> None:
+    signature = [
+        {"type": "array", "items": NESTED, "name": "messages", "required": True},
+        {"type": "double", "name": "temperature", "required": False},
+        {"type": "long", "name": "length", "required": False},
+    ]
+    contract = MlflowColumns(input_contract(signature, 100).fields, 100)
+    short = contract.read_rows([{"messages": [{"role": "user"}]}])
+    assert list(short.columns) == ["messages"]
+    full = contract.read_rows([{"messages": [], "temperature": None, "length": 5.0}])
+    assert list(full.columns) == ["messages", "temperature", "length"]
+    assert full.columns["length"].dtype == "int64"
+    with pytest.raises(ValueError, match="different columns"):
+        join([short, full])

@@ -14,6 +14,7 @@ WHOLE = ""  # the name of the only column where rows have no named columns
 _SHOWN_NAME = 60  # characters of a caller's own column name that an answer repeats
 _SHOWN_PROBLEMS = 20
 _INTEGERS = ("long", "integer")
+_NESTED = ("array", "object", "map")
 
 
 @dataclass(slots=True)
@@ -151,9 +152,15 @@ class NamedColumns:
 
 
 class MlflowColumns(NamedColumns):
-    """A table for MLflow's pyfunc, which distinguishes columns left out, and has no missing whole numbers."""
+    """What goes through MLflow's own check, which has no missing whole numbers: such a column is whole or not there.
+
+    In a table, other columns that a caller leaves out are missing values. Where columns hold documents (the messages of
+    a chat), what is left out is an option that was not chosen, and stays out.
+    """
 
     def _given(self, rows: Sequence[dict[str, Any]]) -> Sequence[Field]:
+        if not any(each.type in _NESTED for each in self.fields):
+            return self.fields
         return [each for each in self.fields if each.required or any(each.name in row for row in rows)]
 
     def _read(self, columns: dict[str, list[Any]], rows: int) -> Batch:
