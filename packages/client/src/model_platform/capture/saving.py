@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -89,32 +88,32 @@ def save(
 
 def _save_sklearn(subject: Subject, folder: Path, names: set[str], options: dict[str, Any]) -> set[str]:
     flavour = importlib.import_module(SKLEARN)
-    if getattr(flavour, "SERIALIZATION_FORMAT_SKOPS", None) and importlib.util.find_spec("skops"):
-        needs = names | {"scikit-learn", "skops"}
-        try:
-            flavour.save_model(
-                subject.model,
-                str(folder),
-                serialization_format="skops",
-                skops_trusted_types=list(REVIEWED_TYPES),
-                pip_requirements=pinned(needs),
-                pyfunc_predict_fn=subject.method,
-                **options,
-            )
-        except Exception:  # noqa: BLE001 - skops refuses what it does not know, in several ways: then the other format
-            shutil.rmtree(folder, ignore_errors=True)
-        else:
-            return needs
-    needs = names | {"scikit-learn", "cloudpickle"}
+    trusted = _types_to_trust(subject.model) if hasattr(flavour, "SERIALIZATION_FORMAT_SKOPS") else None
+    chosen = "cloudpickle" if trusted is None else "skops"
+    needs = names | {"scikit-learn", chosen}
+    if trusted is not None:
+        options |= {"skops_trusted_types": trusted}
     flavour.save_model(
         subject.model,
         str(folder),
-        serialization_format="cloudpickle",
+        serialization_format=chosen,
         pip_requirements=pinned(needs),
         pyfunc_predict_fn=subject.method,
         **options,
     )
     return needs
+
+
+def _types_to_trust(model: Any) -> list[str] | None:
+    """The reviewed types that loading needs to trust; None if skops cannot hold the model, or needs to trust others."""
+    if importlib.util.find_spec("skops") is None:
+        return None
+    skops: Any = importlib.import_module("skops.io")
+    try:
+        found = skops.get_untrusted_types(data=skops.dumps(model))
+    except Exception:  # noqa: BLE001 - skops refuses what it does not know, in several ways
+        return None
+    return sorted(found) if set(found) <= set(REVIEWED_TYPES) else None
 
 
 def _save_other(

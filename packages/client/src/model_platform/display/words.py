@@ -1,8 +1,6 @@
-"""Figures in words: sizes, counts, durations, moments."""
+"""Figures in words: sizes, counts, durations."""
 
 from __future__ import annotations
-
-import datetime as dt
 
 MISSING = "–"
 
@@ -70,18 +68,6 @@ def percent(part: float, whole: float) -> str:
 def rate(value: float) -> str:
     """Calls per second: `8.0`, `120`."""
     return f"{value:.1f}" if value < 100 else f"{value:,.0f}"
-
-
-def ago(moment: dt.datetime, now: dt.datetime) -> str:
-    """A moment: relative to a day, then the date."""
-    passed = (now - moment).total_seconds()
-    if passed < 60:
-        return "just now"
-    if passed < 3600:
-        return f"{passed // 60:.0f} min ago"
-    if passed < 86400:
-        return f"{passed // 3600:.0f} h ago"
-    return moment.date().isoformat()
 
 
 def digest(sha256: str) -> str:
