@@ -141,11 +141,15 @@ def check_words(error: ModelPlatformError) -> None:
     assert "SELECT" not in error.message
 
 
-def test_a_database_that_stays_locked_is_busy(database_url: str, impatient: None) -> None:
+@pytest.mark.parametrize("shared", [True, False], ids=["another thread", "another server"])
+def test_a_database_that_stays_locked_is_busy(database_url: str, impatient: None, shared: bool) -> None:
     migrate(database_url)
-    with closing(Database(database_url)) as database, database.write() as first:
+    with closing(Database(database_url)) as one, closing(Database(database_url)) as other, one.write() as first:
         first.execute(sa.update(event_counter).values(last_id=7))
-        with pytest.raises(DatabaseUnavailableError, match="busy") as caught, database.write() as second:
+        with (
+            pytest.raises(DatabaseUnavailableError, match="busy") as caught,
+            (one if shared else other).write() as second,
+        ):
             second.execute(sa.update(event_counter).values(last_id=8))
     check_words(caught.value)
 
