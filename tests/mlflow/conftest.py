@@ -8,7 +8,8 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from tests.mlflow.world import GovernedServer, World, make_world
+
+from governed_mlflow.world import GovernedServer, World, make_world
 
 
 @pytest.fixture(scope="session")

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import httpx
 import pytest
-from tests.mlflow.world import START_SECONDS, GovernedServer, free_port, make_world, run_client, told
-from tests.support.servers import wait_until
 
+from governed_mlflow.world import START_SECONDS, GovernedServer, free_port, make_world, run_client, told
 from model_platform_server.adapters.database import tables
+from support.servers import wait_until
 
 
 @pytest.fixture

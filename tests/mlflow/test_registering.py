@@ -6,8 +6,8 @@ import hashlib
 from pathlib import Path
 
 import pytest
-from tests.mlflow.world import World, kinds, place
 
+from governed_mlflow.world import World, kinds, place
 from model_platform_core.cards import ModelCard
 from model_platform_core.errors import CardIncompleteError, ForbiddenError, InvalidUploadError
 from model_platform_core.lineage import Lineage

@@ -6,13 +6,11 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.mlflow.world import ROOT
 
+from governed_mlflow.world import ROOT
 from model_platform_server.adapters.mlflow.mount import is_open
 
 # Features that are not open to anybody; every route that is shut belongs to one of them.
@@ -35,14 +33,14 @@ SHUT = re.compile(
 
 
 @pytest.fixture(scope="module")
-def installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
+def installed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """What the installed MLflow has."""
     folder = tmp_path_factory.mktemp("introspect")
-    script = Path(__file__).with_name("introspect.py")
+    script = ROOT / "tests" / "lib" / "governed_mlflow" / "introspect.py"
     command = [sys.executable, "-W", "ignore", str(script), f"sqlite:///{folder}/x.db", str(folder)]
     found = subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=ROOT, check=False)
     assert found.returncode == 0, found.stderr
-    yield json.loads(found.stdout.splitlines()[-1])
+    return json.loads(found.stdout.splitlines()[-1])
 
 
 def test_every_public_method_of_the_stores_is_in_a_table(installed: dict[str, Any]) -> None:

@@ -19,9 +19,8 @@ from typing import Any
 
 import httpx
 import sqlalchemy as sa
-from tests.mlflow.governed_server import token_of
-from tests.support.servers import wait_until
 
+from governed_mlflow.server import token_of
 from model_platform_core.access import EVERY_ZONE, ROLES, Actor
 from model_platform_core.cards import ModelCard
 from model_platform_core.models import FileEntry
@@ -31,10 +30,11 @@ from model_platform_server.adapters.database import tables
 from model_platform_server.adapters.database.engine import Database, migrate
 from model_platform_server.adapters.mlflow.evidence import digest_files
 from model_platform_server.ports import Registration
+from support.servers import wait_until
 
 START_SECONDS = 90
-SERVER = Path(__file__).with_name("governed_server.py")
-ROOT = Path(__file__).parents[2]
+SERVER = Path(__file__).with_name("server.py")
+ROOT = Path(__file__).parents[3]
 MLMODEL = """
 flavors:
   python_function: {loader_module: mlflow.sklearn, python_version: 3.11.9}
@@ -66,7 +66,7 @@ class GovernedServer:
         self.port = free_port()
         self._socket = str(self.state / f"{self.port}.socket")
         command = [sys.executable, str(SERVER), str(self.state), self.url, str(self.port), self._socket]
-        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+        environment = {**os.environ, "PYTHONPATH": str(ROOT / "tests" / "lib")}
         environment.pop("PYTEST_CURRENT_TEST", None)
         with (self.state / "log").open("ab") as log:
             self.process = subprocess.Popen(command, env=environment, stdout=log, stderr=log, cwd=self.state)
@@ -133,21 +133,21 @@ class Api:
         headers = {"Authorization": f"Bearer {self.token}"}
         self.http = httpx.Client(base_url=server.mlflow, headers=headers, timeout=60)
 
-    def get(self, path: str, **parameters: object) -> httpx.Response:
+    def get(self, path: str, /, **parameters: object) -> httpx.Response:
         return self.http.get(_full(path), params=parameters)  # type: ignore[arg-type]
 
-    def post(self, path: str, **content: object) -> httpx.Response:
+    def post(self, path: str, /, **content: object) -> httpx.Response:
         return self.http.post(_full(path), json=content)
 
-    def send(self, method: str, path: str, **content: object) -> httpx.Response:
+    def send(self, method: str, path: str, /, **content: object) -> httpx.Response:
         return self.http.request(method, _full(path), json=content)
 
-    def ok(self, path: str, **content: object) -> dict[str, Any]:
+    def ok(self, path: str, /, **content: object) -> dict[str, Any]:
         answer = self.post(path, **content)
         assert answer.status_code == 200, answer.text
         return dict(answer.json())
 
-    def found(self, path: str, **parameters: object) -> dict[str, Any]:
+    def found(self, path: str, /, **parameters: object) -> dict[str, Any]:
         answer = self.get(path, **parameters)
         assert answer.status_code == 200, answer.text
         return dict(answer.json())
@@ -213,7 +213,7 @@ def run_client(script: str, url: str, token: str, *arguments: str, **environment
         "DO_NOT_TRACK": "true",
         "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     }
-    known |= {"MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true", "PYTHONPATH": str(ROOT)}
+    known |= {"MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true", "PYTHONPATH": str(ROOT / "tests" / "lib")}
     return subprocess.Popen(
         [sys.executable, "-W", "ignore", str(Path(__file__).with_name(script)), *arguments],
         env=known,

@@ -13,15 +13,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pandas as pd
-from sklearn.linear_model import LogisticRegression
-
 import mlflow
 import mlflow.genai
+import numpy as np
+import pandas as pd
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, RunTag, ViewType
 from mlflow.utils.rest_utils import http_request
+from sklearn.linear_model import LogisticRegression
 
 PATTERNS = (
     (r"http://127\.0\.0\.1:\d+(/mlflow)?", "<server>"),

@@ -12,7 +12,6 @@ from model_platform_server.adapters.mlflow import environment
 environment.configure(sys.argv[1], Path(sys.argv[2]))
 
 from fastapi.routing import APIRoute  # noqa: E402
-
 from mlflow import server  # noqa: E402
 from mlflow.server import constants, handlers  # noqa: E402
 from mlflow.server.artifact_router import artifact_router  # noqa: E402
@@ -23,6 +22,7 @@ from mlflow.server.mcp_server_api import get_mcp_server_api_route_prefixes, mcp_
 from mlflow.server.otel_api import otel_router  # noqa: E402
 from mlflow.server.server_info_api import server_info_router  # noqa: E402
 from mlflow.store.db.base_sql_model import Base  # noqa: E402
+
 from model_platform_server.adapters.mlflow import startup, visibility  # noqa: E402
 
 PREFIXES = {id(mcp_server_router): get_mcp_server_api_route_prefixes()}
