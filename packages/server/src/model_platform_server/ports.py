@@ -255,6 +255,10 @@ class UploadStore(Protocol):
         """Remove what came; nothing if it is gone."""
         ...
 
+    def sweep(self, older_than: dt.datetime) -> list[str]:
+        """Discard uploads to which nothing has come since then; their ids."""
+        ...
+
 
 # ---------------------------------------------------------------- registry
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import logging
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -12,6 +13,7 @@ from model_platform_server.services.platform import Platform
 
 TICK_SECONDS = 1.0
 SWEEP_TICKS = 300
+ABANDONED_AFTER = dt.timedelta(days=1)
 
 log = logging.getLogger(__name__)
 
@@ -47,13 +49,19 @@ class Reconciler:
                 for ref in self._due(everything=first):
                     self._submit(ref)
                 first = False
-                if ticks % SWEEP_TICKS == 0 and self._platform.registry.ready():
-                    self._platform.registry.sweep()
+                if ticks % SWEEP_TICKS == 0:
+                    self._sweep()
                 ticks += 1
             except Exception:
                 # The database may be away for a moment; the next tick tries again, and the data plane goes on.
                 log.exception("the reconciler could not look around")
             self._platform.changes.reconciler.wait(TICK_SECONDS)
+
+    def _sweep(self) -> None:
+        """Clear away what clients began and never ended."""
+        self._platform.uploads.sweep(self._platform.clock.now() - ABANDONED_AFTER)
+        if self._platform.registry.ready():
+            self._platform.registry.sweep()
 
     def _due(self, *, everything: bool) -> set[EndpointRef]:
         due = set(self._platform.target.maintain())
