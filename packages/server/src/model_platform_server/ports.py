@@ -210,14 +210,10 @@ class Catalogue(Protocol):
 
 
 class Answers(Protocol):
-    """Answers to requests with an idempotency key, kept for a day."""
+    """Answers to requests with an idempotency key, kept for a day; written by whoever does what is asked."""
 
     def get(self, actor: str, key: str) -> tuple[str, str] | None:
         """Digest of the request and the subject that it made."""
-        ...
-
-    def put(self, actor: str, key: str, request_sha256: str, subject: str) -> None:
-        """Remember what a request made."""
         ...
 
 
@@ -264,8 +260,19 @@ class UploadStore(Protocol):
 
 
 @dataclass(frozen=True)
+class RequestKey:
+    """What a request is known by when it is sent again: the client's own key, and a digest of what it asks for."""
+
+    key: str
+    sha256: str
+
+
+@dataclass(frozen=True)
 class Registration:
-    """Everything that becomes one version: files in a folder (moved away by the registry), card, lineage, metrics."""
+    """Everything that becomes one version: files in a folder (which stay there), card, lineage, metrics.
+
+    What the request made is remembered under its `key` in the same transaction.
+    """
 
     model: ModelRef
     directory: Path
@@ -276,6 +283,7 @@ class Registration:
     description: str = ""
     tags: Mapping[str, str] = field(default_factory=dict)
     aliases: tuple[str, ...] = ()
+    key: RequestKey | None = None
 
 
 class Registry(Protocol):
@@ -406,6 +414,10 @@ class DeploymentTarget(Protocol):
 
     def observe(self, ref: EndpointRef) -> dict[str, Observation]:
         """The deployments of an endpoint that exist on the target, also those started by an earlier server."""
+        ...
+
+    def libraries(self, ref: EndpointRef, deployment: str) -> Mapping[str, str]:
+        """Versions of the libraries that serve a deployment, by import name; empty where nobody knows."""
         ...
 
     def route(self, plan: RoutePlan) -> None:

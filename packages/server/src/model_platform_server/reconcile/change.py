@@ -128,7 +128,8 @@ class Change:
             return known.parity  # it answered before, with these bytes in this environment
         report = prove(self._platform, self._endpoint, self._wanted, self._before.traffic.weights)
         if report is not None and not report.proven:
-            raise StepFailedError(parity_failure(version_of(self._platform, self._wanted), report), report)
+            libraries = self._platform.target.libraries(self._endpoint.ref, self._wanted.name)
+            raise StepFailedError(parity_failure(version_of(self._platform, self._wanted), report, libraries), report)
         return report
 
     def _give_traffic(self) -> None:

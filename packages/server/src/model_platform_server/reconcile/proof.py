@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-import platform as machine
 import secrets
 from collections.abc import Mapping
 
@@ -13,6 +12,7 @@ from pydantic import ValidationError
 from model_platform_core.access import SYSTEM
 from model_platform_core.deployments import Access, DeploymentSpec, Endpoint, Failure
 from model_platform_core.errors import ParityFailedError
+from model_platform_core.lineage import EnvironmentRecord
 from model_platform_core.models import ModelVersion
 from model_platform_core.parity import ParityReport, ParitySample, compare_answers
 from model_platform_server.ports import PARITY_PATH, RoutePlan
@@ -70,12 +70,33 @@ def words_of(report: ParityReport | None) -> str:
     )
 
 
-def parity_failure(version: ModelVersion, report: ParityReport) -> Failure:
-    """Why nothing was switched, and what to change."""
+def parity_failure(version: ModelVersion, report: ParityReport, libraries: Mapping[str, str]) -> Failure:
+    """Why nothing was switched, and what to change.
+
+    Parameters
+    ----------
+    libraries
+        What serves, by import name.
+    """
     wrong = report.rows - report.equal
     message = f"{wrong} of {report.rows} rows are answered differently than in the notebook."
     environment = version.lineage.environment
-    hint = f"%mp_publish model --name {version.name}"
-    if environment is not None and environment.host not in (None, machine.node()):
-        message += f" The notebook ran on {environment.host}, with Python {environment.python}."
-    return Failure(code=ParityFailedError.code, message=message, hint=hint)
+    differences = _differences(environment, libraries) if environment else []
+    if differences:
+        message += " " + " ".join(differences)
+    else:
+        message += " The libraries are the same; what the model reads beside its files may have changed since."
+    return Failure(code=ParityFailedError.code, message=message, hint=f"%mp_publish model --name {version.name}")
+
+
+_DISTRIBUTIONS = {"sklearn": "scikit-learn"}
+
+
+def _differences(environment: EnvironmentRecord, libraries: Mapping[str, str]) -> list[str]:
+    made_with = dict(line.partition("==")[::2] for line in environment.packages)
+    found = []
+    for module, serving in sorted(libraries.items()):
+        name = _DISTRIBUTIONS.get(module, module)
+        if (used := made_with.get(name)) and used != serving:
+            found.append(f"The notebook used {name} {used}, the endpoint's environment holds {serving}.")
+    return found

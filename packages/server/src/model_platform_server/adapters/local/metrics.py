@@ -36,7 +36,7 @@ def read_figures(text: str) -> Figures:
         labels = dict(_LABEL.findall(found[2] or ""))
         if name == "mp_requests_total":
             figures.calls += int(value)
-            figures.errors += int(value) if labels.get("code", "")[:1] in "45" else 0
+            figures.errors += int(value) if labels.get("code", "").startswith("5") else 0
         elif name == "mp_rows_total":
             figures.rows += int(value)
         elif name == "mp_predict_seconds_bucket":

@@ -8,7 +8,7 @@ import json
 import shutil
 import signal
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -312,6 +312,12 @@ class Runner:
         """The last lines of this start, without those about calls."""
         lines = [line for line in self._lines() if '"event":"call"' not in line]
         return tuple(lines[-_TAIL_LINES:])
+
+    def libraries(self) -> Mapping[str, str]:
+        """Versions by import name, as it said when it was ready."""
+        ready = next((event for event in self._events() if event.get("event") == "ready"), {})
+        found = ready.get("libraries")
+        return {str(name): str(version) for name, version in found.items()} if isinstance(found, dict) else {}
 
     def _events(self) -> Iterator[dict[str, Any]]:
         for line in reversed(self._lines()):

@@ -7,7 +7,7 @@ import logging
 import shutil
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -135,6 +135,11 @@ class LocalTarget:
             deployment.plan.deployment.name: self._step(deployment, time.time(), thorough=False)
             for deployment in self._of(ref)
         }
+
+    def libraries(self, ref: EndpointRef, deployment: str) -> Mapping[str, str]:
+        """Versions of the libraries that a deployment's runner said it serves with."""
+        found = self._get(ref, deployment)
+        return next((runner.libraries() for runner in found.runners), {}) if found else {}
 
     def remove(self, ref: EndpointRef, deployment: str) -> None:
         """Out of the routes, until nothing is being answered; then out of the gateway; then SIGTERM, and SIGKILL."""
