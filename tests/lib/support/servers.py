@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -16,6 +17,7 @@ import httpx
 import psutil
 
 START_SECONDS = 60
+HERE = Path(__file__).parents[1]
 
 
 def wait_until(condition: Callable[[], Any], seconds: float = 30, what: str = "it") -> Any:
@@ -32,13 +34,12 @@ class RunningServer:
 
     def __init__(self, state: Path, **environment: str) -> None:
         self.state = state
-        self.environment = {**os.environ, "MP_SERVER_OWNER": "alice", **environment}
+        self.environment = {**os.environ, "MP_SERVER_OWNER": "alice", "PYTHONPATH": str(HERE), **environment}
         self.process: subprocess.Popen[bytes] | None = None
 
-    def start(self, *arguments: str) -> RunningServer:
-        """Start it and wait until it has announced itself."""
-        (self.state / "server.json").unlink(missing_ok=True)
-        command = [sys.executable, "-m", "model_platform_server", "--state", str(self.state), *arguments]
+    def start(self, *arguments: str, program: tuple[str, ...] = ("model_platform_server",)) -> RunningServer:
+        """Start it, or a `program` that behaves as one, and wait until it has announced itself."""
+        command = [sys.executable, "-m", *program, "--state", str(self.state), *arguments]
         self.process = subprocess.Popen(
             command, env=self.environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
         )
@@ -49,7 +50,9 @@ class RunningServer:
         assert self.process is not None
         assert self.process.poll() is None, self.process.stderr and self.process.stderr.read().decode()
         try:
-            return bool(self.discovery) and httpx.get(f"{self.url}/healthz").status_code == 200
+            # The file of a server that was killed may still lie there.
+            ours = self.discovery["pid"] == self.process.pid
+            return ours and httpx.get(f"{self.url}/healthz").status_code == 200
         except (OSError, ValueError, httpx.TransportError):
             return False
 
@@ -74,6 +77,13 @@ class RunningServer:
     def ready(self) -> bool:
         """Whether everything is up, MLflow too."""
         return httpx.get(f"{self.url}/readyz", timeout=30).status_code == 200
+
+    def ended(self) -> str:
+        """Wait for its end; how it ended: `SIGKILL`, or its exit status."""
+        self._wait()
+        assert self.process is not None
+        status = self.process.returncode
+        return signal.Signals(-status).name if status < 0 else str(status)
 
     def kill(self) -> None:
         """kill -9."""

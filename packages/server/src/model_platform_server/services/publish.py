@@ -11,7 +11,7 @@ from model_platform_core.models import ModelVersion
 from model_platform_core.refs import ModelRef, VersionRef, check_name
 from model_platform_core.values import digest_of
 from model_platform_core.wire import RegisterVersion, UploadStart, UploadStatus
-from model_platform_server.ports import Registration
+from model_platform_server.ports import Registration, RequestKey
 from model_platform_server.services.platform import Platform
 
 
@@ -90,8 +90,10 @@ def register_version(
         If the key was used for another request.
     """
     ref = _publishable(platform, actor, name)
-    request_sha256 = digest_of([str(ref), request.model_dump(mode="json")])
-    if idempotency_key and (made := _made_before(platform, actor, idempotency_key, request_sha256)):
+    digest = digest_of([str(ref), request.model_dump(mode="json")])
+    key = RequestKey(idempotency_key, digest) if idempotency_key else None
+    if made := _made_before(platform, actor, key):
+        platform.uploads.discard(request.upload)  # who made it may have been killed before that
         return made
     if _own_upload(platform, actor, request.upload) != ref:
         raise ConflictError(f"The upload {request.upload} is for another model than {ref}.")
@@ -112,19 +114,23 @@ def register_version(
         description=request.description,
         tags=request.tags,
         aliases=aliases,
+        key=key,
     )
-    version = platform.registry.register(actor, registration)
-    if idempotency_key:
-        platform.answers.put(actor.name, idempotency_key, request_sha256, f"{version.full_name}:{version.version}")
+    try:
+        version = platform.registry.register(actor, registration)
+    except ConflictError:  # the same request may have come twice at once
+        if made := _made_before(platform, actor, key):
+            return made
+        raise
     platform.uploads.discard(request.upload)
     platform.changes.notify()
     return version
 
 
-def _made_before(platform: Platform, actor: Actor, key: str, request_sha256: str) -> ModelVersion | None:
-    found = platform.answers.get(actor.name, key)
-    if found is None:
+def _made_before(platform: Platform, actor: Actor, key: RequestKey | None) -> ModelVersion | None:
+    found = platform.answers.get(actor.name, key.key) if key else None
+    if key is None or found is None:
         return None
-    if found[0] != request_sha256:
-        raise ConflictError(f"The idempotency key {key} was used for another request; use a new one.")
+    if found[0] != key.sha256:
+        raise ConflictError(f"The idempotency key {key.key} was used for another request; use a new one.")
     return platform.catalogue.version(VersionRef.parse(found[1]))

@@ -7,6 +7,7 @@ import datetime as dt
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
+from model_platform_core.errors import ConflictError
 from model_platform_server.adapters.database.engine import Database
 from model_platform_server.adapters.database.tables import answers
 from model_platform_server.ports import Clock
@@ -30,14 +31,22 @@ class SqlAnswers:
             row = connection.execute(query).one_or_none()
         return (row.request_sha256, row.subject) if row else None
 
-    def put(self, actor: str, key: str, request_sha256: str, subject: str) -> None:
-        """Remember what a request made, if nothing is remembered under its key; forget what is older than a day."""
-        now = self._clock.now()
-        new = {"actor": actor, "key": key, "request_sha256": request_sha256, "subject": subject, "at": now}
-        with self._database.write() as connection:
-            connection.execute(sa.delete(answers).where(answers.c.at <= now - KEPT))
-            try:
-                with connection.begin_nested():
-                    connection.execute(sa.insert(answers).values(new))
-            except IntegrityError:  # two requests at once: the answer that was first stands
-                return
+
+def remember(
+    connection: sa.Connection, actor: str, key: str, request_sha256: str, subject: str, now: dt.datetime
+) -> None:
+    """Note what a request makes, in the transaction that makes it; what is older than a day is forgotten.
+
+    Raises
+    ------
+    ConflictError
+        If something is noted under its key: the same request, come twice at once. Nothing must be made of this one.
+    """
+    connection.execute(sa.delete(answers).where(answers.c.at <= now - KEPT))
+    try:
+        with connection.begin_nested():
+            connection.execute(
+                sa.insert(answers).values(actor=actor, key=key, request_sha256=request_sha256, subject=subject, at=now)
+            )
+    except IntegrityError:
+        raise ConflictError(f"The request with the key {key} was answered already.") from None

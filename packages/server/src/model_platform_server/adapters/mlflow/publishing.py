@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import os
 import shutil
 import time
@@ -17,11 +18,13 @@ import sqlalchemy as sa
 from mlflow.entities import LoggedModelOutput, LoggedModelStatus, Metric, Param, RunStatus, RunTag
 from mlflow.entities.model_registry import ModelVersionTag
 from mlflow.exceptions import MlflowException
+from mlflow.store.tracking.dbmodels.models import SqlLoggedModel
 
 from model_platform_core.access import Actor, Scope
 from model_platform_core.errors import InvalidUploadError, ModelPlatformError, StorageUnavailableError
 from model_platform_core.models import FileEntry, ModelVersion
 from model_platform_server.adapters.database import tables
+from model_platform_server.adapters.database.answers import remember
 from model_platform_server.adapters.mlflow import catalogue, evidence, examination, gate
 from model_platform_server.adapters.mlflow.environment import ARTIFACT_DESTINATION
 from model_platform_server.adapters.mlflow.evidence import Evidence
@@ -34,10 +37,12 @@ _ATTEMPTS = 3
 _PARAMETERS_AT_ONCE = 100
 _METRICS_AT_ONCE = 1000
 _LONGEST_PARAMETER = 6000
+_INCOMING = ".incoming-"
+_REMAINS_FOR = dt.timedelta(days=1)
 
 
 def publish(stores: Stores, actor: Actor, registration: Registration) -> ModelVersion:
-    """Register files that lie in a folder; they are moved away if it succeeds, and stay if it is refused.
+    """Register files that lie in a folder; they stay there, so that whoever is killed here can begin again.
 
     Called with the actor acting. Raises the gate's refusals, which are events then.
     """
@@ -56,6 +61,22 @@ def publish(stores: Stores, actor: Actor, registration: Registration) -> ModelVe
     experiment = _experiment(stores, name)
     with _on_our_disk(registration.directory, registration.files) as staged:
         return _write(stores, actor, replace(registration, directory=staged), replace(found, card=card), experiment)
+
+
+def remove_remains(engine: sa.Engine) -> None:
+    """Remove files that a publish had put in place when it was killed: no logged model knows of them.
+
+    Remains are at least a day old: another server may just be publishing.
+    """
+    root = examination.artifact_root()
+    if root is None:
+        return
+    before = time.time() - _REMAINS_FOR.total_seconds()
+    with engine.connect() as connection:
+        known = set(connection.execute(sa.select(SqlLoggedModel.__table__.c.model_id)).scalars())
+    for folder in [*root.glob("*/models/m-*"), *root.glob(f"{_INCOMING}*")]:
+        if folder.name not in known and folder.stat().st_mtime < before:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _look_at(registration: Registration) -> Evidence:
@@ -106,7 +127,7 @@ def _write(stores: Stores, actor: Actor, registration: Registration, found: Evid
         if connection.execute(sa.select(tables.models.c.name).where(*known)).first() is None:
             stores.registry.create_registered_model(name)
         found = replace(found, location=logged.artifact_location, model_id=logged.model_id)
-        files.move(registration.directory, found.location)
+        files.put(registration.directory, registration.files, found.location)
         with catalogue.registering(found):
             tags = [ModelVersionTag(key, value) for key, value in registration.tags.items()]
             source = f"models:/{logged.model_id}"
@@ -116,6 +137,9 @@ def _write(stores: Stores, actor: Actor, registration: Registration, found: Evid
             stores.tracking.set_model_versions_tags(made.name, str(made.version), logged.model_id)
             for alias in registration.aliases:
                 stores.registry.set_registered_model_alias(name, alias, str(made.version))
+        if (key := registration.key) is not None:
+            now = dt.datetime.now(dt.UTC)
+            remember(connection, actor.name, key.key, key.sha256, f"{name}:{made.version}", now)
         return _as_version(connection, registration, found, int(made.version), run_id)
 
 
@@ -190,7 +214,7 @@ def _on_our_disk(directory: Path, files: tuple[FileEntry, ...]) -> Iterator[Path
     if directory.stat().st_dev == root.stat().st_dev:
         yield directory
         return
-    copy = root / f".incoming-{uuid.uuid4().hex}"
+    copy = root / f"{_INCOMING}{uuid.uuid4().hex}"
     try:
         shutil.copytree(directory, copy)
         if sorted(evidence.digest_files(copy), key=_path) != sorted(files, key=_path):
@@ -207,7 +231,7 @@ def _path(file: FileEntry) -> str:
 
 
 class _Placement:
-    """The files of a version at their place in the artifact store; back where they were if anything inside is refused."""
+    """The files of a version at their place in the artifact store; gone from there if anything inside is refused."""
 
     def __init__(self) -> None:
         self._undo = ExitStack()
@@ -215,8 +239,8 @@ class _Placement:
     def __enter__(self) -> _Placement:
         return self
 
-    def move(self, directory: Path, location: str) -> None:
-        """Move a folder to a location of the artifact store; raises StorageUnavailableError."""
+    def put(self, directory: Path, files: tuple[FileEntry, ...], location: str) -> None:
+        """Put the files of a folder at a location of the artifact store; raises StorageUnavailableError."""
         root, prefix = examination.artifact_root(), catalogue.prefix_of(location)
         try:
             if root is None:
@@ -225,10 +249,11 @@ class _Placement:
                 artifacts.log_artifacts(str(directory), prefix)
                 return
             target = root / prefix
-            target.parent.mkdir(parents=True, exist_ok=True)
-            self._undo.callback(target.parent.rmdir)
-            directory.rename(target)
-            self._undo.callback(target.rename, directory)
+            self._undo.callback(shutil.rmtree, target.parent, ignore_errors=True)
+            for file in files:
+                place = target / file.path
+                place.parent.mkdir(parents=True, exist_ok=True)
+                place.hardlink_to(directory / file.path)  # both names mean the same bytes until the upload is dropped
         except OSError as error:
             raise StorageUnavailableError(
                 "The disk of the artifact store has no room, or cannot be written."

@@ -66,10 +66,11 @@ class MlflowRegistry:
 
     def _come_up(self) -> None:
         try:
-            from model_platform_server.adapters.mlflow import startup  # noqa: PLC0415
+            from model_platform_server.adapters.mlflow import publishing, startup  # noqa: PLC0415
 
             self._stores = startup.start(self._database_url)
             self._inner = startup.application
+            publishing.remove_remains(self._stores.registry.engine)
         except Exception:  # noqa: BLE001  # whatever it is: it is told, and the rest of the server goes on
             _log.exception("The registry did not come up; everything else goes on.")
         finally:

@@ -1,0 +1,42 @@
+"""Whether what a server has written fits together: looked at from outside, in its database and on its disk."""
+
+from __future__ import annotations
+
+import hashlib
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+
+def check_state(state: Path) -> list[Path]:
+    """Nothing is half-registered: rows of ours, MLflow's rows, events and bytes tell the same. Files that nobody knows."""
+    with closing(sqlite3.connect(f"file:{state / 'platform.db'}?mode=ro", uri=True)) as database:
+
+        def rows(query: str) -> list[str]:
+            return sorted(":".join(map(str, row)) for row in database.execute(query))
+
+        versions = rows("SELECT zone || '.' || name, version FROM mp_versions")
+        assert versions == rows("SELECT name, version FROM model_versions WHERE current_stage != 'Deleted_Internal'")
+        events = (
+            "SELECT zone, subject, json_extract(data, '$.version') FROM mp_events WHERE type = 'version_registered'"
+        )
+        assert len(rows(events)) == len(set(rows(events))) == len(versions)
+        models = sorted({version.rpartition(":")[0] for version in versions})
+        assert models == rows("SELECT zone || '.' || name FROM mp_models") == rows("SELECT name FROM registered_models")
+        assert (
+            len(versions) == len(rows("SELECT run_uuid FROM runs")) == len(rows("SELECT model_id FROM logged_models"))
+        )
+        files = rows(
+            "SELECT v.location || '/' || f.path, f.sha256 FROM mp_versions v JOIN mp_files f USING (zone, name, version)"
+        )
+    found = dict(_files(state / "artifacts"))
+    assert set(files) <= set(found)
+    return [path for text, path in found.items() if text not in set(files)]
+
+
+def _files(artifacts: Path) -> Iterator[tuple[str, Path]]:
+    for path in artifacts.rglob("*"):
+        if path.is_file():
+            digest = hashlib.sha256(path.read_bytes()).hexdigest()
+            yield f"mlflow-artifacts:/{path.relative_to(artifacts).as_posix()}:sha256:{digest}", path
