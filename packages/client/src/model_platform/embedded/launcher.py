@@ -113,6 +113,8 @@ def stop_all(state: Path) -> None:
         If something could not be ended.
     """
     found = read_discovery(state)
+    if found is None and not (state / TOKEN_FILE).exists():
+        return  # none has ever run there; no environment is made just to end nothing
     python = Path(found.interpreter) if found else server_python(state, Progress.silent())
     done = subprocess.run(
         [str(python), "-m", "model_platform_server", "stop", "--all", "--state", str(state)],
