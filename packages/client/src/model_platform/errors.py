@@ -19,6 +19,8 @@ R = TypeVar("R")
 
 Words = Callable[[str], str]
 
+_OPTION = r" --[a-z-]+(?: [^\s-]\S*)?"
+
 
 class WaitingForFormError(ModelPlatformError):
     """A publish waits for a person to fill in a form; the cells below must not run before that."""
@@ -37,23 +39,28 @@ def in_shell(text: str) -> str:
 
 
 def in_python(text: str) -> str:
-    """Words for code: `%mp_status churn` is `mp.status("churn")`, `--for-whom "…"` is `for_whom="…"`."""
+    """Words for code: `%mp_stop churn` is `mp.stop("churn")`, `--for-whom "…"` is `for_whom="…"`.
+
+    In a sentence a magic stands without words of its own: `%mp_status lists …` is `mp.status() lists …`.
+    """
 
     def option(found: re.Match[str]) -> str:
-        name, value = found.group(1).replace("-", "_"), found.group(2)
-        return f"{name}={value}" if value else f"{name}=True"
+        return f"{found.group(1).replace('-', '_')}={found.group(2) or 'True'}"
 
-    def call(found: re.Match[str]) -> str:
-        verb, words, options = found.groups()
-        arguments = [f'"{word}"' for word in words.split()]
-        arguments += [re.sub(r"--([a-z-]+)(?: (\S+))?", option, one.strip()) for one in re.findall(_OPTION, options)]
-        return f"mp.{verb}({', '.join(arguments)})"
+    whole = re.fullmatch(rf"%mp_([a-z]+)(?: ([^\s-]\S*))?((?:{_OPTION})*)", text)
+    if whole is None:
+        return re.sub(r'--([a-z-]+)(?: ("…"|\S+))?', option, re.sub(r"%mp_([a-z]+)", r"mp.\1()", text))
+    verb, word, options = whole.groups()
+    arguments = [word if verb == "publish" else f'"{word}"'] if word else []
+    for name, value in re.findall(r" --([a-z-]+)(?: ([^\s-]\S*))?", options):
+        arguments.append(f"{name.replace('-', '_')}={_literal(value)}")
+    return f"mp.{verb}({', '.join(arguments)})"
 
-    text = re.sub(rf"%mp_([a-z]+)((?: [\w.:@/-]*\w)*)((?:{_OPTION})*)", call, text)
-    return re.sub(r'--([a-z-]+)(?: ("…"|\S+))?', option, text)
 
-
-_OPTION = r" --[a-z-]+(?: [^\s-]\S*)?"
+def _literal(value: str) -> str:
+    if not value or value.startswith('"'):
+        return value or "True"
+    return value if re.fullmatch(r"[\d.]+", value) else f'"{value}"'
 
 
 def _field_lines(fields: Sequence[FieldProblem], words: Words) -> list[str]:

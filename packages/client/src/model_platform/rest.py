@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -168,7 +169,7 @@ def _foreign(answer: httpx.Response) -> ModelPlatformError:
 
 
 def _unreachable(url: str, error: httpx.TransportError) -> ServerUnavailableError:
-    why = str(error) or type(error).__name__
+    why = re.sub(r"^\[Errno -?\d+\] ", "", str(error)) or type(error).__name__
     return ServerUnavailableError(
         f"The platform server at {url} does not answer ({why}). Endpoints that are live go on answering.",
         hint="%mp_zone shows which server is used, and why; mp doctor looks further",
