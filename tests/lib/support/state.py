@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
+import psutil
+
 
 def check_state(state: Path) -> list[Path]:
     """Nothing is half-registered: rows of ours, MLflow's rows, events and bytes tell the same. Files that nobody knows."""
@@ -40,3 +42,23 @@ def _files(artifacts: Path) -> Iterator[tuple[str, Path]]:
         if path.is_file():
             digest = hashlib.sha256(path.read_bytes()).hexdigest()
             yield f"mlflow-artifacts:/{path.relative_to(artifacts).as_posix()}:sha256:{digest}", path
+
+
+def runner_processes(state: Path, endpoint: str) -> list[psutil.Process]:
+    """The runners of an endpoint, by what they were started with."""
+    return _started_with(f"{state.resolve() / 'local' / 'deployments'}/", f"/{endpoint}/")
+
+
+def gateway_process(state: Path) -> psutil.Process:
+    """The Envoy of a state directory; there is exactly one."""
+    (found,) = _started_with(str(state.resolve() / "local" / "gateway" / "bootstrap.json"))
+    return found
+
+
+def _started_with(*texts: str) -> list[psutil.Process]:
+    return [
+        process
+        for process in psutil.process_iter(["cmdline", "status"])
+        if process.info["status"] != psutil.STATUS_ZOMBIE
+        and any(all(text in argument for text in texts) for argument in process.info["cmdline"] or [])
+    ]
