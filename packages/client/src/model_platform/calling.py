@@ -44,11 +44,15 @@ class Caller:
         behaviour = self._behaviour(resource)
         records = table.records()
         size = ROWS_PER_CALL if behaviour.get("rows_independent") else max(len(records), 1)
-        answers: list[dict[str, Any]] = []
+        return _as_known(self.answers(resource, records, size), table, behaviour)
+
+    def answers(self, resource: EndpointResource, records: list[Any], size: int) -> list[dict[str, Any]]:
+        """The plain answers to rows as an application sends them, `size` in one call."""
+        found: list[dict[str, Any]] = []
         with self._http(resource) as http:
             for start in range(0, len(records), size):
-                answers += self._call(http, resource, records[start : start + size])
-        return _as_known(answers, table, behaviour)
+                found += self._call(http, resource, records[start : start + size])
+        return found
 
     def _behaviour(self, resource: EndpointResource) -> dict[str, Any]:
         live = resource.status.live()

@@ -351,7 +351,11 @@ def connect(server: str | None = None, *, token: str | None = None, zone: str | 
     """
     global _current  # noqa: PLW0603
     client = Client.at(find_address(server, token, zone))
-    client.me  # noqa: B018 - a wrong address or token is told here, not at the first publish
+    try:
+        client.me  # noqa: B018 - a wrong address or token is told here, not at the first publish
+    except BaseException:
+        client.rest.close()
+        raise
     if _current is not None:
         _current.rest.close()
     _current = client

@@ -127,7 +127,7 @@ def _from_file(path: Path) -> dict[str, Any]:
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise InvalidCardError(f"There is no card at {path}.", hint="mp card --template > card.yaml") from None
+        raise InvalidCardError(f"There is no card at {path}; give a YAML file with a field a line.") from None
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         where = getattr(error, "problem_mark", None)
         line = f", line {where.line + 1}" if where else ""

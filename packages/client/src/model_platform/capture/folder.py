@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import platform
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import yaml
 
 from model_platform.capture.card_fields import ComposedCard, carried_fields, written_fields
+from model_platform.capture.environment import pinned, record_environment
 from model_platform.capture.publish import demanded_fields, last_version, read_zone, register_folder
 from model_platform.capture.result import Found, Published
 from model_platform.client import Client
@@ -85,14 +87,17 @@ def _read(folder: Path) -> dict[str, Any]:
     return described
 
 
-def _environment(folder: Path, described: Mapping[str, Any]) -> EnvironmentRecord | None:
-    """What the folder says of the environment it was saved in; the pinned lines of its requirements."""
-    python = described["flavors"].get("python_function", {}).get("python_version")
+def _environment(folder: Path, described: Mapping[str, Any]) -> EnvironmentRecord:
+    """What the folder says of the environment it was saved in; this one where it has all that the folder demands."""
+    python = str(described["flavors"].get("python_function", {}).get("python_version") or platform.python_version())
     try:
         lines = (folder / "requirements.txt").read_text(encoding="utf-8").splitlines()
     except OSError:
         lines = []
-    if not python:
-        return None
-    pinned = [line.strip() for line in lines if "==" in line and not line.startswith(("#", "-"))]
-    return EnvironmentRecord(python=str(python), platform="unknown", packages=tuple(pinned))
+    demanded = [line.strip() for line in lines if "==" in line and not line.startswith(("#", "-"))]
+    names = [line.partition("==")[0] for line in demanded]
+    here = set(pinned(names))
+    same_python = python.split(".")[:2] == platform.python_version().split(".")[:2]
+    if same_python and all(line in here for line in demanded):
+        return record_environment(names)
+    return EnvironmentRecord(python=python, platform="unknown", packages=tuple(demanded))

@@ -17,7 +17,7 @@ from model_platform.capture.folder import publish_folder
 from model_platform.cli.build import card_fields, client, command
 from model_platform.cli.doctor import doctor
 from model_platform.cli.output import INTERRUPTED, show, show_error, show_json, status_of_error
-from model_platform.cli.people import token, zone
+from model_platform.cli.people import actor, token, zone
 from model_platform.cli.rows import read_rows
 from model_platform.cli.server import server
 from model_platform.endpoint import act, status_of
@@ -61,7 +61,7 @@ def _deploy(version: str, no_wait: bool, as_json: bool, **given: Any) -> None:
 
 
 def _predict(name: str, file: str, as_json: bool) -> None:  # noqa: ARG001 - the answers are JSON anyway
-    show_json(actions.predict(client(), name, read_rows(file)))
+    show_json(actions.answers(client(), name, read_rows(file)))
 
 
 def _act(action: str) -> Any:
@@ -141,5 +141,5 @@ for _verb, _run in (
     (VERBS["models"], _models),
 ):
     main.add_command(command(_verb, _run))
-for _group in (zone, token, server, doctor):
+for _group in (zone, token, actor, server, doctor):
     main.add_command(_group)

@@ -1,4 +1,4 @@
-"""`mp zone` and `mp token`."""
+"""`mp zone`, `mp token` and `mp actor`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from model_platform.cli.build import client
 from model_platform.cli.output import show, show_json
 from model_platform.config import remember_zone
 from model_platform.display.card import Card, Column, Table
-from model_platform_core.wire import TokenRequest
+from model_platform_core.access import ActorKind
+from model_platform_core.errors import InvalidError
+from model_platform_core.wire import ActorInfo, ActorRequest, TokenRequest
 
 _json = click.option("--json", "as_json", is_flag=True, help="print the data as JSON")
 
@@ -109,3 +111,53 @@ def token_revoke(token_id: str, yes: bool) -> None:
         click.confirm(f"Whoever uses token {token_id} is refused from now on. Go on?", abort=True, err=True)
     client().revoke_token(token_id)
     click.echo(f"{token_id} is revoked")
+
+
+@click.group()
+def actor() -> None:
+    """People and services that the server knows; for administrators."""
+
+
+@actor.command("list")
+@_json
+def actor_list(as_json: bool) -> None:
+    """Everybody the server knows."""
+    _show_actors(client().actors(), as_json=as_json)
+
+
+@actor.command("put")
+@click.argument("name")
+@click.option("--service", is_flag=True, help="a service, not a person")
+@click.option("--home-zone", help="where names without a zone are meant")
+@click.option("--role", "roles", multiple=True, metavar="ZONE=ROLE", help="what it may do where; * is every zone")
+@_json
+def actor_put(name: str, service: bool, home_zone: str | None, roles: tuple[str, ...], as_json: bool) -> None:
+    """Create or change a person or a service. Its roles are those given here and no others."""
+    given = {}
+    for text in roles:
+        where, equals, role = text.partition("=")
+        if not equals:
+            raise InvalidError(f"{text!r} is no role in a zone.", hint="--role project-crm=developer")
+        given[where] = role
+    kind = ActorKind.SERVICE if service else ActorKind.PERSON
+    _show_actors(
+        [client().put_actor(ActorRequest(name=name, kind=kind, home_zone=home_zone, roles=given))], as_json=as_json
+    )
+
+
+def _show_actors(found: list[ActorInfo], *, as_json: bool) -> None:
+    rows = tuple(
+        (
+            one.name,
+            str(one.kind),
+            one.home_zone or "",
+            ", ".join(f"{where}: {role}" for where, role in sorted(one.roles.items())),
+        )
+        for one in found
+    )
+    columns = tuple(Column(name) for name in ("name", "kind", "home zone", "roles"))
+    data = {"actors": [one.model_dump(mode="json") for one in found]}
+    show(
+        Card(kind="actors", title="actors", subtitle=str(len(found)), table=Table(columns, rows), data=data),
+        as_json=as_json,
+    )
