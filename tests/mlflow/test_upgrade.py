@@ -52,6 +52,11 @@ def test_every_table_is_tied_to_a_zone_or_closed(installed: dict[str, Any]) -> N
     assert installed["gone"] == []
 
 
+def test_nothing_open_is_loaded_inside_another_tables_statement(installed: dict[str, Any]) -> None:
+    """The select net sees what stands in a statement; the one place that joins while loading is archiving: closed."""
+    assert installed["joined"] == ["joinedload(SqlTraceInfo.tags)"]
+
+
 def test_the_private_names_of_the_environment_are_still_these(installed: dict[str, Any]) -> None:
     assert all(ours == theirs for ours, theirs in installed["constants"].items())
 

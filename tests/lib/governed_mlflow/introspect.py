@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -22,6 +23,8 @@ from mlflow.server.mcp_server_api import get_mcp_server_api_route_prefixes, mcp_
 from mlflow.server.otel_api import otel_router  # noqa: E402
 from mlflow.server.server_info_api import server_info_router  # noqa: E402
 from mlflow.store.db.base_sql_model import Base  # noqa: E402
+from mlflow.store.model_registry import sqlalchemy_store as registry_store  # noqa: E402
+from mlflow.store.tracking import sqlalchemy_store  # noqa: E402
 
 from model_platform_server.adapters.mlflow import startup, visibility  # noqa: E402
 
@@ -46,6 +49,19 @@ def routes() -> list[str]:
     return sorted(found)
 
 
+def joined() -> list[str]:
+    """Where open tables are loaded inside another one's statement: those are not seen there, and not narrowed."""
+    found = [
+        f"{cls.__name__}.{relationship.key}"
+        for cls in visibility.ANCHORS
+        for relationship in cls.__mapper__.relationships  # type: ignore[attr-defined]
+        if relationship.lazy in {"joined", False}
+    ]
+    for store in (sqlalchemy_store, registry_store):
+        found += re.findall(r"(?:joinedload|contains_eager)\([^)]*\)", Path(str(store.__file__)).read_text())
+    return found
+
+
 def main() -> None:
     classes = {mapper.class_ for mapper in Base.registry.mappers}
     print(
@@ -56,6 +72,7 @@ def main() -> None:
                 "methods": sorted(startup.unclassified()),
                 "classes": sorted(cls.__name__ for cls in classes - set(visibility.ANCHORS) - visibility.CLOSED),
                 "gone": sorted(cls.__name__ for cls in (set(visibility.ANCHORS) | visibility.CLOSED) - classes),
+                "joined": joined(),
                 "constants": {
                     environment.TRACKING_STORE: constants.BACKEND_STORE_URI_ENV_VAR,
                     environment.REGISTRY_STORE: constants.REGISTRY_STORE_URI_ENV_VAR,

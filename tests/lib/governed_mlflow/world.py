@@ -10,7 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.connection import Client
@@ -62,24 +62,32 @@ class GovernedServer:
         self.database = Database(database_url)
         self.process: subprocess.Popen[bytes] | None = None
 
-    def start(self) -> GovernedServer:
+    def start(
+        self, *, ready: bool = True, while_starting: Callable[[], object] = lambda: None, **environment: str
+    ) -> GovernedServer:
+        """Start it; it is up when this returns, and MLflow too unless `ready` is false."""
         self.port = free_port()
         self._socket = str(self.state / f"{self.port}.socket")
         command = [sys.executable, str(SERVER), str(self.state), self.url, str(self.port), self._socket]
-        environment = {**os.environ, "PYTHONPATH": str(ROOT / "tests" / "lib")}
-        environment.pop("PYTEST_CURRENT_TEST", None)
+        library = str(ROOT / "tests" / "lib")
+        path = os.pathsep.join([library, *([environment.pop("PYTHONPATH")] if "PYTHONPATH" in environment else [])])
+        known = {**os.environ, **environment, "PYTHONPATH": path}
+        known.pop("PYTEST_CURRENT_TEST", None)
         with (self.state / "log").open("ab") as log:
-            self.process = subprocess.Popen(command, env=environment, stdout=log, stderr=log, cwd=self.state)
-        wait_until(self._answers, START_SECONDS, "the start of the governed MLflow")
+            self.process = subprocess.Popen(command, env=known, stdout=log, stderr=log, cwd=self.state)
+        while_starting()
+        wanted = {200} if ready else {200, 503}
+        wait_until(lambda: self._answers() in wanted, START_SECONDS, "the start of the governed MLflow")
         return self
 
-    def _answers(self) -> bool:
+    def _answers(self) -> int:
+        """The status of the readiness; 0 if nothing answers."""
         assert self.process is not None
         assert self.process.poll() is None, (self.state / "log").read_text()
         try:
-            return httpx.get(f"http://127.0.0.1:{self.port}/ready").status_code == 200
+            return httpx.get(f"http://127.0.0.1:{self.port}/ready").status_code
         except httpx.TransportError:
-            return False
+            return 0
 
     @property
     def mlflow(self) -> str:

@@ -263,7 +263,8 @@ class GovernedRegistryStore(Governed, SqlAlchemyStore):  # type: ignore[misc]  #
     def sweep_empty_models(self, older_than: dt.timedelta) -> int:
         """Remove models that never held anything: their client died between two calls. How many."""
         before = int((dt.datetime.now(dt.UTC) - older_than).timestamp() * 1000)
-        with self.ManagedSessionMaker(read_only=False) as session:
+        manages = Access(Scope.MODELS_MANAGE, writes=True)
+        with accessing(manages), self.ManagedSessionMaker(read_only=False) as session:
             has_version = sa.exists().where(SqlModelVersion.name == SqlRegisteredModel.name)
             old = session.query(SqlRegisteredModel).filter(SqlRegisteredModel.creation_time < before, ~has_version)
             empty = [row for row in old if _never_used(session, row)]

@@ -25,7 +25,6 @@ from mlflow.store.db.base_sql_model import Base
 from mlflow.store.db.utils import _get_managed_session_maker
 from sqlalchemy import event
 from sqlalchemy.orm import ORMExecuteState, Session, UOWTransaction
-from sqlalchemy.sql import visitors
 
 from model_platform_core.access import Actor, Scope
 from model_platform_core.errors import ForbiddenError, ModelPlatformError
@@ -154,29 +153,16 @@ def _narrow(state: ORMExecuteState) -> None:
     zones = acting().zones(_access.get().scope)
     if zones is None:
         return
-    mapper = state.bind_mapper
-    if mapper is not None and mapper.class_ in visibility.CLOSED:
-        state.statement = state.statement.where(sa.false())  # type: ignore[attr-defined]  # these three all have it
-        return
-    registry_only = mapper is not None and mapper.class_.__module__ == visibility.REGISTRY
     statement: Any = state.statement
-    for cls in _plainly_selected(statement):
+    if state.bind_mapper is not None and state.bind_mapper.class_ in visibility.CLOSED:
+        state.statement = statement.where(sa.false())
+        return
+    found = visibility.classes_in(statement)
+    if found.plain_inside:
+        raise Refusal(ForbiddenError("This way of reading is not governed."))
+    for cls in found.plain:
         statement = statement.where(visibility.criterion(cls, zones, cls.__table__.c))  # type: ignore[attr-defined]
-    state.statement = statement.options(*visibility.loader_criteria(zones, registry_only=registry_only))
-
-
-def _plainly_selected(statement: Any) -> set[type]:
-    """Classes whose table's plain columns are selected: the ORM does not know them as the class's, nor narrows them."""
-    if not isinstance(statement, sa.Select):
-        return set()
-    found: set[type] = set()
-    for described in statement.column_descriptions:
-        if described.get("entity") is not None:
-            continue
-        for element in visitors.iterate(described["expr"]):
-            if isinstance(element, sa.Column) and "parententity" not in element._annotations:  # noqa: SLF001
-                found |= {visibility.BY_TABLE[element.table]} if element.table in visibility.BY_TABLE else set()
-    return found
+    state.statement = statement.options(*(visibility.loader_criterion(cls, zones) for cls in found.mapped))
 
 
 @event.listens_for(GovernedSession, "after_flush")

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import mlflow.store.tracking.dbmodels.models as tracking
 import sqlalchemy as sa
 from mlflow.store.model_registry.dbmodels import models as registry
 from mlflow.store.workspace.dbmodels.models import SqlWorkspace
 from sqlalchemy.orm import with_loader_criteria
+from sqlalchemy.sql import visitors
 
 Zones = frozenset[str]
 Criterion = sa.ColumnElement[bool]
@@ -148,9 +149,6 @@ CLOSED: frozenset[type] = frozenset(
 )
 """Tables of features that are not open to anybody: neither read nor written."""
 
-REGISTRY = registry.__name__
-"""The module of the registry's classes; all others are of tracking."""
-
 BY_TABLE: dict[sa.FromClause, type] = {cls.__table__: cls for cls in ANCHORS}  # type: ignore[attr-defined]
 
 
@@ -161,14 +159,57 @@ def criterion(cls: type, zones: Zones, columns: Any) -> Criterion:
     return sa.and_(*(anchor(getattr(columns, name), zones) for name, anchor in ANCHORS[cls]))
 
 
-@lru_cache(maxsize=256)
-def loader_criteria(zones: Zones, *, registry_only: bool) -> tuple[Any, ...]:
-    """Options that narrow every open class in a statement of the ORM, however it is joined or aliased."""
-    return tuple(
-        with_loader_criteria(cls, criterion(cls, zones, cls), include_aliases=True)
-        for cls in ANCHORS
-        if not registry_only or cls.__module__ == REGISTRY
-    )
+@lru_cache(maxsize=4096)
+def loader_criterion(cls: type, zones: Zones) -> Any:
+    """An option that narrows a class in a statement of the ORM, however it is joined or aliased there.
+
+    What a statement loads besides (lazily, in subqueries) comes as a statement of its own, and is narrowed then.
+    """
+    narrowed = criterion(cls, zones, cls)
+    return with_loader_criteria(cls, narrowed, include_aliases=True, propagate_to_loaders=False)
+
+
+class Found(NamedTuple):
+    """Classes whose tables stand in a statement.
+
+    `plain` are those of which plain columns are selected: the ORM does not know them as the class's, nor narrows them.
+    `plain_inside` says that a select inside does so: nobody can narrow that.
+    """
+
+    mapped: set[type]
+    plain: set[type]
+    plain_inside: bool
+
+
+def classes_in(statement: Any) -> Found:
+    """The open classes of a statement, and how they stand there."""
+    mapped: set[type] = set()
+    plain_inside = False
+    for element in visitors.iterate(statement):
+        if isinstance(element, sa.Table):
+            table: Any = element
+        elif isinstance(element, sa.Column):
+            table = element.table
+        else:
+            if element is not statement and isinstance(element, sa.Select):
+                plain_inside = plain_inside or bool(_plainly_selected(element))
+            continue
+        if (cls := BY_TABLE.get(table)) is not None:
+            mapped.add(cls)
+    return Found(mapped, _plainly_selected(statement), plain_inside)
+
+
+def _plainly_selected(statement: Any) -> set[type]:
+    if not isinstance(statement, sa.Select):
+        return set()
+    found: set[type] = set()
+    for selected in (*statement._raw_columns, *statement._from_obj):  # noqa: SLF001  # the public ways build everything
+        for element in visitors.iterate(selected):
+            is_plain = "parententity" not in element._annotations  # noqa: SLF001
+            table = element.table if isinstance(element, sa.Column) else element
+            if is_plain and isinstance(element, sa.Column | sa.Table) and table in BY_TABLE:
+                found.add(BY_TABLE[table])
+    return found
 
 
 def stranger_among(rows: Collection[Any], zones: Zones, ask: Callable[[Criterion], bool]) -> Any | None:
