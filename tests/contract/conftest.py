@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from contract import models
-from contract.harness import PATIENCE, Harness, LocalHarness, maintained
-from contract.models import SavedModel
 from model_platform_server.adapters.local.settings import Patience
 from model_platform_server.ports import DeploymentTarget
+from targets import models
+from targets.harness import PATIENCE, Harness, LocalHarness, maintained
+from targets.models import SavedModel
 
 
 @pytest.fixture

@@ -11,12 +11,12 @@ import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from contract.harness import REF, Harness, bring_up, settled
-from contract.models import SavedModel, plan
 from model_platform_core.deployments import Access
 from model_platform_core.errors import ReadinessFailedError
 from model_platform_server.ports import DeploymentTarget
 from support.servers import wait_until
+from targets.harness import REF, Harness, bring_up, settled
+from targets.models import SavedModel, plan
 
 Sign = Callable[..., str]
 

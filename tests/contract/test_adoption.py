@@ -5,11 +5,11 @@ from __future__ import annotations
 import httpx
 import pytest
 
-from contract.harness import REF, Harness, bring_up, maintained, settled
-from contract.load import load
-from contract.models import SavedModel, plan
 from model_platform_server.ports import RoutePlan, RunnerState
 from support.servers import wait_until
+from targets.harness import REF, Harness, bring_up, maintained, settled
+from targets.load import load
+from targets.models import SavedModel, plan
 
 PAIR = [[1, 2]]
 

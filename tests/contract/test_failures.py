@@ -9,13 +9,13 @@ from pathlib import Path
 import httpx
 import pytest
 
-from contract import models
-from contract.harness import PATIENCE, REF, Harness, bring_up, maintained, settled
-from contract.models import SavedModel, plan
 from model_platform_core.deployments import Failure
 from model_platform_server.adapters.local.settings import Patience
 from model_platform_server.ports import DeploymentTarget, Observation, RoutePlan, RunnerPlan, RunnerState
 from support.servers import wait_until
+from targets import models
+from targets.harness import PATIENCE, REF, Harness, bring_up, maintained, settled
+from targets.models import SavedModel, plan
 
 PAIR = [[1, 2]]
 

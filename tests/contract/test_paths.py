@@ -9,12 +9,12 @@ from pathlib import Path
 import httpx
 import pytest
 
-from contract import models
-from contract.harness import REF, bring_up
-from contract.models import SavedModel, plan
 from model_platform_core.refs import EndpointRef
 from model_platform_server.ports import DeploymentTarget, RoutePlan
 from support.servers import wait_until
+from targets import models
+from targets.harness import REF, bring_up
+from targets.models import SavedModel, plan
 
 
 def _raw(target: DeploymentTarget, path: str) -> tuple[int, dict[str, str]]:

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import httpx
 
-from contract import models
-from contract.harness import REF, Harness, bring_up, settled
-from contract.load import load
-from contract.models import SavedModel, plan
 from model_platform_server.ports import DeploymentTarget, RoutePlan, RunnerState
 from support.servers import wait_until
+from targets import models
+from targets.harness import REF, Harness, bring_up, settled
+from targets.load import load
+from targets.models import SavedModel, plan
 
 PAIR = [[1, 2]]
 

@@ -33,6 +33,8 @@ _PAUSE_SECONDS = 2
 _PORTS = 5  # that are tried the first time
 _CONFIRM_SECONDS = 20
 _CONFIRM_EVERY = 0.002
+_REFUSED = re.compile(r"config update (?:rejected|failure): (?:in \S+, )?(.*?)(?:: \{|$)")
+_REASON = 400  # characters of Envoy's own words
 
 _plans = TypeAdapter(list[RoutePlan])
 
@@ -299,8 +301,8 @@ class Gateway:
                     break
             time.sleep(_CONFIRM_EVERY)
         self._write(file, before if before is not None else self._empty(file))
-        said = [line for line in self._log_after(log_end) if "rejected" in line or "update failed" in line]
-        reason = said[-1].rpartition("] ")[2] if said else "it did not take it in time"
+        said = [found[1] for line in self._log_after(log_end) if (found := _REFUSED.search(line))]
+        reason = said[-1][:_REASON].rstrip(" .") if said else "it did not take it in time"
         raise TargetUnavailableError(f"The gateway keeps what it had: {reason}.")
 
     def _write(self, file: Path, resources: list[Document]) -> str:

@@ -77,10 +77,9 @@ def alive(identity: ProcessIdentity | None) -> bool:
     """Whether this very process still runs."""
     if identity is None:
         return False
-    child = _children.get(identity.pid)
-    if child is not None and child.poll() is not None:
-        _children.pop(identity.pid, None)
     started, running = _look(identity.pid)
+    if not running and (child := _children.pop(identity.pid, None)) is not None:
+        child.wait()  # it has ended: this takes its place in the table of processes away
     return running and started == identity.started
 
 

@@ -18,10 +18,34 @@ from model_platform_server.adapters.local import processes
 _PROGRESS = re.compile(r"^(Resolved|Downloading|Building|Prepared|Installed)\b.*")
 _PASSED_ON = ("UV_", "XDG_")
 _PROXIES = frozenset({"http_proxy", "https_proxy", "all_proxy", "no_proxy", "netrc"})
-_UNREACHABLE = re.compile(
-    r"error sending request|failed to fetch|dns error|client error \(connect\)|network connectivity is disabled"
-    r"|network was disabled|tcp connect error|operation timed out",
-    re.IGNORECASE,
+_REASONS = (
+    (
+        r"Because ([\w.-]+) was not found in the (?:package registry|provided)",
+        "The package {0} is not on the package index.",
+        "publish the model from an environment whose packages can be installed",
+    ),
+    (
+        r"there is no version of ([\w.-]+==[\w.!+-]+)",
+        "The package index has no {0} for this Python and platform.",
+        None,
+    ),
+    (
+        r"error sending request|failed to fetch|dns error|client error \(connect\)|tcp connect error"
+        r"|network connectivity is disabled|network was disabled|operation timed out",
+        "The package index cannot be reached, and the model needs {lines} from there.",
+        "connect to the network, or set UV_INDEX_URL to an index that can be reached",
+    ),
+    (
+        r"Distribution not found at: (\S+)",
+        "The model's environment had a package installed from {0}, and nothing is there any more.",
+        None,
+    ),
+    (r"no space left", "There is no space left on the disk for the model's environment.", None),
+    (
+        r"Failed to (?:build|download and build) `?([\w.-]+(?:==[\w.!+-]+)?)",
+        "The package {0} could not be built here.",
+        None,
+    ),
 )
 
 
@@ -38,7 +62,7 @@ def make_environment(folder: Path, python: str, report: Callable[[str], None]) -
     wanted = sys.executable if python == own else python
     status, said = _run(["venv", "--relocatable", "--no-project", "--python", wanted, str(folder)], report)
     if status != 0:
-        if "no interpreter found" in said.lower() or "no download" in said.lower():
+        if re.search("no interpreter found|no download|is not supported but", said, re.IGNORECASE):
             raise EnvironmentFailedError(
                 f"Python {python}, with which the model was made, is not on this machine.",
                 hint=f"uv python install {python}",
@@ -93,22 +117,10 @@ def _environment() -> dict[str, str]:
 
 def _failure(said: str, lines: Sequence[str]) -> EnvironmentFailedError:
     flat = " ".join(_plain(said))
-    if found := re.search(r"Because ([\w.-]+) was not found in the (?:package registry|provided)", flat):
-        return EnvironmentFailedError(
-            f"The package {found[1]} is not on the package index.",
-            hint="publish the model from an environment whose packages can be installed",
-        )
-    if found := re.search(r"there is no version of ([\w.-]+==[\w.!+-]+)", flat):
-        return EnvironmentFailedError(f"The package index has no {found[1].rstrip('.')} for this Python and platform.")
-    if _UNREACHABLE.search(flat):
-        return EnvironmentFailedError(
-            f"The package index cannot be reached, and the model needs {_some(lines)} from there.",
-            hint="connect to the network, or set UV_INDEX_URL to an index that can be reached",
-        )
-    if "no space left" in flat.lower():
-        return EnvironmentFailedError("There is no space left on the disk for the model's environment.")
-    if found := re.search(r"Failed to (?:build|download and build) `?([\w.-]+(?:==[\w.!+-]+)?)", flat):
-        return EnvironmentFailedError(f"The package {found[1].rstrip('.')} could not be built here.")
+    for pattern, message, hint in _REASONS:
+        if found := re.search(pattern, flat, re.IGNORECASE):
+            named = [part.rstrip(".") for part in found.groups()]
+            return EnvironmentFailedError(message.format(*named, lines=_some(lines)), hint=hint)
     return EnvironmentFailedError(f"The model's packages could not be installed: {_essence(said)}.")
 
 

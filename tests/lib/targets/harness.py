@@ -69,7 +69,7 @@ class LocalHarness:
     def drive(self, plan: RunnerPlan) -> subprocess.Popen[str]:
         given = self.state.with_name("plan.pickle")
         given.write_bytes(pickle.dumps(plan))
-        command = [sys.executable, "-m", "contract.driver", str(self.state), str(given)]
+        command = [sys.executable, "-m", "targets.driver", str(self.state), str(given)]
         return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[1])
 
     def hang_runner(self, ref: EndpointRef, deployment: str) -> None:

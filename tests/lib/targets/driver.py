@@ -6,8 +6,8 @@ import pickle
 import sys
 from pathlib import Path
 
-from contract.harness import LocalHarness, settled
 from model_platform_server.ports import RoutePlan
+from targets.harness import LocalHarness, settled
 
 if __name__ == "__main__":
     target = LocalHarness(Path(sys.argv[1])).target

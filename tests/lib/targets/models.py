@@ -85,10 +85,10 @@ def iris(folder: Path) -> SavedModel:
     """A real classifier, saved as `mlflow.sklearn.save_model` does it."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        import mlflow.sklearn  # noqa: PLC0415
-        from mlflow.models import infer_signature  # noqa: PLC0415
-        from sklearn.datasets import load_iris  # noqa: PLC0415
-        from sklearn.linear_model import LogisticRegression  # noqa: PLC0415
+        import mlflow.sklearn
+        from mlflow.models import infer_signature
+        from sklearn.datasets import load_iris
+        from sklearn.linear_model import LogisticRegression
 
         rows, species = load_iris(return_X_y=True, as_frame=True)
         model = LogisticRegression(max_iter=500).fit(rows, species)
