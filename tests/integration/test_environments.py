@@ -10,8 +10,9 @@ from typing import Any
 
 import psutil
 import pytest
-from support.private import private_server, run, bare_environment
 from uv import find_uv_bin
+
+from support.private import bare_environment, private_server, run
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 OLD = ("pandas==1.5.3", "numpy==1.23.5", "scikit-learn==1.2.2")
