@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+from contextlib import closing
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
 
-from governed_mlflow.world import MLMODEL, Api, World, kinds, told
+from governed_mlflow.world import ARTIFACTS, MLMODEL, Api, World, kinds, place, told
+from model_platform_core.access import ROLES, Actor
 from model_platform_server.adapters.database import tables
 
 CARD = {
@@ -237,11 +239,17 @@ def test_what_may_be_read_may_be_registered_in_ones_own_zone(world: World) -> No
     assert copy.artifact_sha256 == again.artifact_sha256 == original.artifact_sha256
     card = world.server.rows(tables.cards, zone=ana.actor.home_zone)[0]
     assert card.content == world.server.rows(tables.cards, zone=world.team)[0].content
-    assert [seal.zone for seal in world.server.rows(tables.seals, artifact_sha256=original.artifact_sha256)].count(
-        world.team
-    ) == 1
-    for owner, name in ((world.ben, f"{world.team}.churn"), (world.ana, "mine")):
-        assert owner.found("model-versions/get", name=name, version="1")["model_version"]["status"] == "READY"
+    [seal] = world.server.rows(tables.seals, prefix=place(made["artifact_uri"]))
+    assert seal.zone == world.team
+    guest = Actor(name="guest", grants={ana.actor.home_zone or "": ROLES["viewer"]})
+    with closing(Api(world.server, guest)) as reader:
+        full = {"name": f"{ana.actor.home_zone}.mine", "version": "1"}
+        uri = reader.found("model-versions/get-download-uri", **full)["artifact_uri"]
+        assert reader.http.get(f"{ARTIFACTS}/{place(uri)}/model.skops").content == b"weights"
+        assert reader.get("model-versions/get", name=f"{world.team}.churn", version="1").status_code == 404
+    world.ben.send("DELETE", "registered-models/delete", name=f"{world.team}.churn").raise_for_status()
+    [seal] = world.server.rows(tables.seals, prefix=place(made["artifact_uri"]))
+    assert seal.zone == ana.actor.home_zone, "the files stay sealed for who still has a version of them"
 
 
 def test_what_the_platform_says_is_written_by_the_platform_alone(world: World) -> None:

@@ -57,6 +57,10 @@ def test_a_client_inside_the_process_is_governed_as_well(came: dict[str, Any]) -
     assert came["parent's read"] == []
 
 
+def test_children_do_not_inherit_the_databases_address(came: dict[str, Any]) -> None:
+    assert came["environment"] == []
+
+
 def test_bulk_statements_reach_only_what_is_ones_own(came: dict[str, Any]) -> None:
     assert came["bulk update with permit"] == 1
     assert came["bulk delete with permit"] == 0

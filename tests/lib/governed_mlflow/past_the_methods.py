@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import warnings
 from collections.abc import Callable
@@ -121,6 +122,7 @@ def main() -> None:
         assert related == "ana.Default"
         attempt("get", lambda: in_session(lambda session: session.get(SqlRun, theirs.run_id)))
         RESULTS["own"] = own.run_id
+    RESULTS["environment"] = sorted({"MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"} & set(os.environ))
     with acting_as(BEN):
         RESULTS["theirs"] = tracking.get_run(theirs.run_id).info.run_name
     print(json.dumps(RESULTS))

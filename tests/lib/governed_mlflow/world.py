@@ -141,6 +141,9 @@ class Api:
         headers = {"Authorization": f"Bearer {self.token}"}
         self.http = httpx.Client(base_url=server.mlflow, headers=headers, timeout=60)
 
+    def close(self) -> None:
+        self.http.close()
+
     def get(self, path: str, /, **parameters: object) -> httpx.Response:
         return self.http.get(_full(path), params=parameters)  # type: ignore[arg-type]
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -179,8 +178,3 @@ def environment_of(model: Mapping[str, Any], root: Path) -> EnvironmentRecord | 
     lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if small else []
     packages = tuple(line for line in (raw.partition("#")[0].strip() for raw in lines) if "==" in line)
     return EnvironmentRecord(python=version, platform="", packages=packages)
-
-
-def finite(value: object) -> bool:
-    """Whether a metric can be kept."""
-    return isinstance(value, int | float) and math.isfinite(value)

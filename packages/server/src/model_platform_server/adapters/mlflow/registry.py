@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import sqlalchemy as sa
+
 from model_platform_core.access import SYSTEM, Actor
 from model_platform_core.errors import RegistryUnavailableError
 from model_platform_core.models import ModelVersion
@@ -41,7 +43,10 @@ class MlflowRegistry:
     """
 
     def __init__(self, database_url: str, artifacts: Path) -> None:
-        self._database_url = database_url.replace("postgresql://", "postgresql+psycopg://", 1)
+        url = sa.make_url(database_url)
+        if url.drivername in {"postgres", "postgresql"}:
+            url = url.set(drivername="postgresql+psycopg")  # MLflow would take another driver
+        self._database_url = url.render_as_string(hide_password=False)
         self._artifacts = artifacts
         self._up = threading.Event()
         self._stores: Stores | None = None

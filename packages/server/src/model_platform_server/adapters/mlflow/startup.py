@@ -37,6 +37,9 @@ def start(database_url: str) -> Stores:
         handlers.initialize_backend_stores(os.environ[TRACKING_STORE], os.environ[REGISTRY_STORE], LOCATION)
         registry, tracking = handlers._get_model_registry_store(), handlers._get_tracking_store()  # noqa: SLF001
         artifacts = handlers._get_artifact_repo_mlflow_artifacts()  # noqa: SLF001
+    # MLflow has written the database's address into the environment, where every child would find it; it remembers it.
+    for name in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"):
+        os.environ.pop(name, None)
     # An entry point that does not load is only a warning to MLflow. To us it is a reason not to serve.
     for store, kind in (
         (registry, GovernedRegistryStore),
