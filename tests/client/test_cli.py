@@ -85,6 +85,32 @@ def test_a_folder_from_publish_to_its_end(mp: Mp, tmp_path: Path) -> None:
     mp("status", "pairs", status=4)
 
 
+def test_a_deployment_that_fails_and_one_that_is_interrupted(mp: Mp, monkeypatch: pytest.MonkeyPatch) -> None:
+    mp("zone")
+    client = connection.current()
+    publish_small(client, "moody")
+    publish_small(client, "moody", load="raise RuntimeError")
+    ref = client.endpoint_ref("moody")
+
+    def interrupt(*_arguments: object) -> Iterator[Any]:
+        yield client.endpoint(ref)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(client, "follow", interrupt)
+        mp("deploy", "moody:1", status=130)
+    assert client.endpoint_if_any(ref) is None
+    mp("deploy", "moody:1")
+    failed = mp("deploy", "moody:2", status=9)
+    assert "moody version 2 was not deployed: " in failed.stderr
+    assert "Version 1 still answers." in failed.stderr
+    status = mp("status", "moody").stdout
+    assert "moody  live" in status
+    assert "but       " in status
+    assert data(mp("predict", "moody", "-", given="[[1, 2]]")) == [{"prediction": 3.0}]
+    mp("delete", "moody", "--yes")
+
+
 def test_models_and_cards(mp: Mp) -> None:
     mp("models", "--json")
     publish_small(connection.current(), "carded")

@@ -17,11 +17,12 @@ import papermill
 import pytest
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.utils.capture import capture_output
+from jupyter_client.blocking.client import BlockingKernelClient
+from jupyter_client.manager import start_new_kernel
 
 from model_platform import client as connection
 from model_platform.capture.result import Published
 from model_platform.display.card import MIME_TYPE
-from model_platform.display.surface import Nowhere
 from model_platform.endpoint import EndpointHandle
 from model_platform.errors import WaitingForFormError
 from model_platform.magics import load
@@ -318,5 +319,88 @@ def test_papermill_keeps_the_cards_and_the_errors(
     assert error.traceback[0].startswith("papered was not published")
 
 
-def test_nowhere_shows_nothing() -> None:
-    assert Nowhere().stays is False
+# ---------------------------------------------------------------- a live kernel, with a person in front of it
+
+
+@pytest.fixture
+def kernel(server: RunningServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[BlockingKernelClient]:
+    monkeypatch.setenv("MP_HOME", str(server.state))
+    monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
+    manager, client = start_new_kernel(kernel_name="python3")
+    yield client
+    client.stop_channels()
+    manager.shutdown_kernel(now=True)
+    manager.cleanup_resources()
+
+
+def messages(kernel: BlockingKernelClient, request: str) -> list[dict[str, Any]]:
+    """What the kernel publishes about a request, until it is idle again."""
+    found: list[dict[str, Any]] = []
+    while True:
+        message = kernel.get_iopub_msg(timeout=120)
+        if message["parent_header"].get("msg_id") != request:
+            continue
+        found.append({"type": message["msg_type"], **message["content"]})
+        if message["msg_type"] == "status" and message["content"]["execution_state"] == "idle":
+            return found
+
+
+def execute(kernel: BlockingKernelClient, cell: str) -> list[dict[str, Any]]:
+    return messages(kernel, kernel.execute(cell, allow_stdin=True))
+
+
+def tell(kernel: BlockingKernelClient, widget: str, data: dict[str, Any]) -> list[dict[str, Any]]:
+    """A message of a front end's widget."""
+    message = kernel.session.msg("comm_msg", {"comm_id": widget, "data": data})
+    kernel.shell_channel.send(message)
+    return messages(kernel, message["header"]["msg_id"])
+
+
+def test_a_person_gets_a_form_and_its_button_publishes(kernel: BlockingKernelClient) -> None:
+    for cell in CELLS[:2]:
+        execute(kernel, cell)
+    found = execute(
+        kernel,
+        f"{CELLS[2]} --tier 1 --metrics {{'r2':1}} --limitations 'sums of two' --licence MIT".replace(
+            "papered", "asked"
+        ),
+    )
+    shown = [one["data"] for one in found if one["type"] == "display_data" and "text/html" in one["data"]]
+    form = shown[-1]
+    assert "application/vnd.jupyter.widget-view+json" in form
+    assert form[MIME_TYPE]["kind"] == "refused"
+    error = next(one for one in found if one["type"] == "error")
+    assert error["ename"] == "WaitingForFormError"
+    assert error["traceback"] == [
+        "asked was not published yet: purpose, for_whom to fill in above.",
+        "Press Publish there, then go on with the cells below this one.",
+    ]
+    opened = [one for one in found if one["type"] == "comm_open"]
+    texts = [one["comm_id"] for one in opened if one["data"]["state"].get("_model_name") == "TextModel"]
+    (button,) = [one["comm_id"] for one in opened if one["data"]["state"].get("_model_name") == "ButtonModel"]
+    for widget, text in zip(texts, ["adds two figures", "everybody"], strict=True):
+        tell(kernel, widget, {"method": "update", "state": {"value": text}, "buffer_paths": []})
+    told = tell(kernel, button, {"method": "custom", "content": {"event": "click"}})
+    (update,) = [
+        one
+        for one in told
+        if one["type"] == "update_display_data" and one["data"].get(MIME_TYPE, {}).get("kind") == "published"
+    ]
+    assert "asked  version 1" in update["data"]["text/plain"]
+    assert update["transient"]["display_id"]
+
+
+def test_progress_of_a_slow_step_becomes_the_card_in_its_place(kernel: BlockingKernelClient) -> None:
+    for cell in CELLS[:2]:
+        execute(kernel, cell)
+    program = "class Slow:\n    def predict(self, rows):\n        import time\n        time.sleep(0.4)\n        return rows[:, 0]\n"
+    found = execute(kernel, program + "slow = Slow()\n%mp_publish slow --data X[:1]")
+    kinds = [
+        (one["type"], one["data"][MIME_TYPE]["kind"], one["transient"].get("display_id"))
+        for one in found
+        if MIME_TYPE in one.get("data", {})
+    ]
+    own = [kind for kind in kinds if kind[2] == kinds[-1][2]]
+    assert own[0][:2] == ("display_data", "progress")
+    assert own[-1][:2] == ("update_display_data", "published")
+    assert not any(one["type"] == "execute_result" for one in found)

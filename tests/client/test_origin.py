@@ -107,6 +107,16 @@ def test_imports_inside_of_a_notebooks_function_are_seen() -> None:
     assert "PyYAML" in distributions_of(modules_of(namespace["answer"]))
 
 
+def test_a_function_of_a_script_needs_what_it_uses_and_not_all_that_the_script_imports(tmp_path: Path) -> None:
+    script = tmp_path / "train.py"
+    script.write_text(
+        "import pandas, numpy, yaml\nfrom model_platform.capture.modules import distributions_of, modules_of\n"
+        "def answer(rows):\n    return numpy.array(rows)\nprint(sorted(distributions_of(modules_of(answer))))\n"
+    )
+    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=True)
+    assert done.stdout == "['cloudpickle', 'numpy']\n"
+
+
 def test_what_cannot_be_pickled_does_not_stop_the_search() -> None:
     class Held:
         def __init__(self) -> None:

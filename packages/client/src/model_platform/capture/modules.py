@@ -50,7 +50,7 @@ def modules_of(model: Any) -> set[str]:
     What cannot be pickled whole still gives what was seen until then; the save that follows says why it fails.
     """
     recorder = _Recorder()
-    recorder.modules.add(type(model).__module__)
+    recorder.modules.update(base.__module__ for base in type(model).__mro__)
     with contextlib.suppress(Exception):
         recorder.dump(model)
     found, looked_into = recorder.modules, set[str]()
@@ -104,7 +104,9 @@ def local_modules(modules: set[str]) -> list[types.ModuleType]:
     for name in sorted(modules):
         module = sys.modules.get(name)
         file = getattr(module, "__file__", None)
-        if module is None or file is None or _top(name) in sys.stdlib_module_names or _top(name) in known:
+        if module is None or file is None or _top(name) in sys.stdlib_module_names | known.keys():
+            continue
+        if _top(name) in _NOT_A_PACKAGE | _OURS:
             continue
         if "site-packages" not in Path(file).parts:
             found.append(module)

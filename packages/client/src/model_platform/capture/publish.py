@@ -28,6 +28,7 @@ from model_platform.capture.trial import Trial, try_out
 from model_platform.capture.upload import list_files, upload
 from model_platform.client import Client
 from model_platform.display.progress import Progress
+from model_platform.display.surface import Surface
 from model_platform_core.cards import mandatory_fields
 from model_platform_core.errors import (
     ForbiddenError,
@@ -64,8 +65,13 @@ class Order:
     data_name: str = "data"
 
 
-def publish(client: Client, order: Order) -> Published:
+def publish(client: Client, order: Order, surface: Surface | None = None) -> Published:
     """Publish a model, or raise with everything that is missing; then nothing is registered.
+
+    Parameters
+    ----------
+    surface
+        Where progress is shown; by default where this code runs.
 
     Raises
     ------
@@ -79,7 +85,7 @@ def publish(client: Client, order: Order) -> Published:
     subject = examine(order.model, order.answers)
     written = written_fields(order.card, order.fields)
     metrics = check_metrics(order.metrics)
-    with Progress(f"{ref.name}: publishing") as progress:
+    with Progress(f"{ref.name}: publishing", surface) as progress:
         ref = ref if ref.zone else ref.within(client.zone)
         zone, last = read_zone(client, ref), last_version(client, ref)
         with progress.step("model"):

@@ -147,6 +147,8 @@ def _server(address: Address) -> Iterator[Finding]:
 
 def _gateway(client: Client) -> Finding:
     url = client.me.gateway_url
+    if not url:
+        return Finding("gateway", False, "does not run", "the line on the target says why")
     try:
         httpx.get(url, timeout=_GATEWAY_SECONDS, trust_env=False)
     except httpx.HTTPError as error:

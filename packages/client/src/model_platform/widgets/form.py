@@ -21,7 +21,7 @@ from model_platform.client import Client
 from model_platform.display.bundle import bundle
 from model_platform.display.card import Card, Inline
 from model_platform.display.html import html
-from model_platform.display.surface import cell_number, has_kernel, shell
+from model_platform.display.surface import Nowhere, cell_number, has_kernel, shell
 from model_platform.errors import WaitingForFormError, details, explain
 from model_platform.grammar import CARD_FIELDS
 from model_platform_core.errors import CardIncompleteError, FieldProblem, ModelPlatformError
@@ -104,7 +104,7 @@ class Form:
         self._note.value = "Publishing …"
         order = dataclasses.replace(self._order, fields={**self._order.fields, **filled})
         try:
-            published = publish(self._client, order)
+            published = publish(self._client, order, Nowhere())
         except ModelPlatformError as error:
             self._button.disabled = False
             self._note.value = f"<pre>{_escaped(explain(error))}</pre>"
