@@ -7,7 +7,7 @@ import pytest
 
 from model_platform_server.ports import RoutePlan, RunnerState
 from support.servers import wait_until
-from targets.harness import REF, Harness, bring_up, maintained, settled
+from targets.harness import REF, Harness, bring_up, maintained, settled, wait_for_step
 from targets.load import load
 from targets.models import SavedModel, plan
 
@@ -44,10 +44,7 @@ def test_a_server_is_killed_at_any_step_and_the_next_one_goes_on(
 ) -> None:
     wanted = plan(small, replicas=2)
     with harness.drive(wanted) as driver:
-        assert driver.stdout is not None
-        for line in driver.stdout:
-            if line.strip() == step:
-                break
+        wait_for_step(driver, step)
         driver.kill()
     running = harness.runners(REF, "v1")
     target = harness.another()
@@ -61,8 +58,7 @@ def test_a_server_is_killed_at_any_step_and_the_next_one_goes_on(
 
 def test_runners_answer_while_there_is_no_server(harness: Harness, small: SavedModel) -> None:
     with harness.drive(plan(small, replicas=2)) as driver:
-        assert driver.stdout is not None
-        assert [line.strip() for line in iter(driver.stdout.readline, "routed\n")][-1] == "ready"
+        wait_for_step(driver, "routed")
         driver.kill()
     url = f"{harness.another().gateway_url()}/{REF}"
     with load(url, PAIR) as calls:

@@ -141,3 +141,9 @@ def bring_up(target: DeploymentTarget, *plans: RunnerPlan, route: bool = True) -
     if route:
         target.route(RoutePlan(plans[0].ref, {plans[0].deployment.name: 100}))
     return f"{target.gateway_url()}/{plans[0].ref}"
+
+
+def wait_for_step(driver: subprocess.Popen[str], step: str) -> None:
+    """Wait until a driven server tells that it has done a step."""
+    assert driver.stdout is not None
+    assert any(line.strip() == step for line in driver.stdout), f"the server ended before it had {step}"
