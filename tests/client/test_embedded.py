@@ -25,14 +25,16 @@ import model_platform
 from model_platform.client import Client
 from model_platform.config import Address
 from model_platform.display.progress import Progress
-from model_platform.embedded import discovery, launcher
+from model_platform.embedded import discovery, interpreter, launcher
 from model_platform.embedded.discovery import prove, read_discovery
 from model_platform_core.errors import (
+    EnvironmentFailedError,
     InUseError,
     ServerUnavailableError,
     StorageUnavailableError,
     UnsupportedByTargetError,
 )
+from model_platform_server.adapters.local.processes import identity_of
 
 KEY = "the key of the proof"
 
@@ -76,6 +78,7 @@ def announce(state: Path, url: str, **changes: Any) -> Path:
         "url": url,
         "pid": os.getpid(),
         "start_time": psutil.Process().create_time(),
+        "started": identity_of(os.getpid()).started,
         "host": platform.node(),
         "version": model_platform.__version__,
         "interpreter": sys.executable,
@@ -116,9 +119,19 @@ def test_a_proof_for_another_address_is_none(tmp_path: Path) -> None:
 
 def test_a_process_that_is_another_one_by_now_is_not_asked(tmp_path: Path) -> None:
     with answering(KEY) as (url, seen):
-        announce(tmp_path, url, start_time=psutil.Process().create_time() - 100)
-        assert launcher.find(tmp_path) is None
+        found = discovery.read_discovery(announce(tmp_path, url).parent)
+        assert found is not None
+        boot, ticks = found.started.split(":")
+        for started in (f"{boot}:{int(ticks) - 1}", f"another-boot:{ticks}", ""):
+            announce(tmp_path, url, started=started)
+            assert launcher.find(tmp_path) is None
     assert seen == []
+
+
+def test_a_clock_that_was_set_hides_no_server(tmp_path: Path) -> None:
+    with answering(KEY) as (url, _):
+        announce(tmp_path, url, start_time=psutil.Process().create_time() - 5)
+        assert launcher.find(tmp_path) is not None
 
 
 def test_a_file_that_others_may_read_or_nobody_can_is_left_aside(tmp_path: Path) -> None:
@@ -143,11 +156,13 @@ def test_a_state_directory_in_use_on_another_host_is_refused(tmp_path: Path) -> 
 # ---------------------------------------------------------------- starting
 
 PROGRAM = """
-import hashlib, hmac, http.server, json, os, platform, sys, pathlib, psutil, urllib.parse
+import hashlib, hmac, http.server, json, os, platform, sys, pathlib, urllib.parse
+from model_platform_server.adapters.local.processes import identity_of
 state = pathlib.Path(sys.argv[sys.argv.index("--state") + 1])
 (state / "starts").open("a").write("x")
 (state / "environment").write_text(json.dumps(dict(os.environ)))
 class Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
     def do_GET(self):
         query = urllib.parse.parse_qs(urllib.parse.urlparse(self.path).query)
         text = query["challenge"][0] + url
@@ -155,11 +170,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.send_response(200); self.send_header("Content-Length", str(len(body))); self.end_headers()
         self.wfile.write(body)
     def log_message(self, *arguments): pass
-server = http.server.HTTPServer(("127.0.0.1", 0), Handler)
+server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
 url = f"http://127.0.0.1:{server.server_address[1]}"
 (state / "token").write_text("mp_started")
-content = {"url": url, "pid": os.getpid(), "start_time": psutil.Process().create_time(), "host": platform.node(),
-           "version": VERSION, "interpreter": sys.executable, "proof_key": "key"}
+content = {"url": url, "pid": os.getpid(), "started": identity_of(os.getpid()).started,
+           "host": platform.node(), "version": VERSION, "interpreter": sys.executable, "proof_key": "key"}
 beside = state / "new"
 beside.write_text(json.dumps(content)); beside.chmod(0o600); beside.rename(state / "server.json")
 server.serve_forever()
@@ -283,6 +298,42 @@ def test_stop_all_asks_the_servers_own_program(program: Path, state: Path) -> No
     )
     launcher.stop_all(state)
     assert json.loads((state / "asked").read_text()) == ["stop", "--all", "--state", str(state)]
+
+
+# ---------------------------------------------------------------- an environment of its own
+
+UV = """#!/bin/sh
+echo "$*" >> "$0.asked"
+[ -e "$0.broken" ] && [ "$1" = pip ] && { echo "no network" >&2; exit 2; }
+for last; do :; done
+[ "$1" = venv ] && mkdir -p "$last/bin" && touch "$last/pyvenv.cfg" "$last/bin/python"
+exit 0
+"""
+
+
+def test_an_environment_is_made_once_and_goes_on_where_it_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uv = tmp_path / "uv"
+    uv.write_text(UV)
+    uv.chmod(0o700)
+    monkeypatch.setattr(interpreter, "find_uv_bin", lambda: str(uv))
+    monkeypatch.setattr(interpreter, "_installed_here", lambda: False)
+    asked = uv.with_name("uv.asked")
+    broken = uv.with_name("uv.broken")
+    broken.touch()
+    with pytest.raises(EnvironmentFailedError, match="no network") as caught:
+        interpreter.server_python(tmp_path / "state", Progress.silent())
+    assert caught.value.hint == "run the cell again; it goes on where it stopped"
+    broken.unlink()
+    python = interpreter.server_python(tmp_path / "state", Progress.silent())
+    assert python.exists()
+    assert interpreter.server_python(tmp_path / "state", Progress.silent()) == python
+    first = [line.split()[:2] for line in asked.read_text().splitlines()]
+    assert first == [["venv", "--quiet"], ["pip", "install"], ["pip", "install"], ["pip", "install"]]
+    locked, own = asked.read_text().splitlines()[-2:]
+    assert "--require-hashes -r" in locked
+    assert "--no-deps" in own
 
 
 def test_nothing_heavy_is_imported_with_the_package() -> None:

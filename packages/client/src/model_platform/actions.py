@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from model_platform.calling import Caller
+from model_platform import calling
 from model_platform.client import Client
-from model_platform.endpoint import EndpointHandle, metrics_of, usage_of
+from model_platform.endpoint import metrics_of, usage_of
 from model_platform.results import CardView, Deleted, ModelList, NewToken, StatusList, ZoneView
 from model_platform_core.cards import parse_card
 from model_platform_core.errors import ForbiddenError
@@ -20,13 +20,12 @@ _AT_ONCE = 8
 
 def predict(client: Client, name: str, rows: Any) -> Any:
     """Call an endpoint."""
-    return EndpointHandle(client, client.endpoint(client.endpoint_ref(name))).predict(rows)
+    return calling.predict(client, client.endpoint(client.endpoint_ref(name)), rows)
 
 
 def answers(client: Client, name: str, records: list[Any]) -> list[dict[str, Any]]:
     """Call an endpoint with rows as an application sends them, and give its answers as they come."""
-    ref = client.endpoint_ref(name)
-    return Caller(client, ref).answers(client.endpoint(ref), records, max(len(records), 1))
+    return calling.answers(client, client.endpoint(client.endpoint_ref(name)), records)
 
 
 def delete(client: Client, ref: EndpointRef) -> Deleted:

@@ -15,83 +15,79 @@ from model_platform.client import Client
 from model_platform_core.deployments import Access
 from model_platform_core.errors import FieldProblem, InvalidInputError, TargetUnavailableError, error_from_code
 from model_platform_core.refs import EndpointRef, ModelRef, VersionRef
-from model_platform_core.wire import EndpointResource, TokenRequest
+from model_platform_core.wire import EndpointResource
 
 ROWS_PER_CALL = 5000
-TOKEN_DAYS = 1.0
 _SECONDS = httpx.Timeout(120.0, connect=10.0)
 
 
-class Caller:
-    """Calls one endpoint; its token is made at the first call, kept in memory alone, and made anew when it has expired."""
+def predict(client: Client, resource: EndpointResource, rows: Any) -> Any:
+    """The endpoint's answers to a DataFrame, an array or a list of records, as the notebook's model gives them.
 
-    def __init__(self, client: Client, ref: EndpointRef) -> None:
-        self._client = client
-        self._ref = ref
-        self._token: str | None = None
+    Raises
+    ------
+    InvalidInputError
+        If the rows do not fit; the message names the column.
+    TargetUnavailableError
+        If the endpoint does not answer.
+    """
+    table = as_table(rows, "the input")
+    behaviour = _behaviour(client, resource)
+    records = table.records()
+    size = ROWS_PER_CALL if behaviour.get("rows_independent") else max(len(records), 1)
+    return _as_known(answers(client, resource, records, size), table, behaviour)
 
-    def predict(self, resource: EndpointResource, rows: Any) -> Any:
-        """The endpoint's answers to a DataFrame, an array or a list of records, as the notebook's model gives them.
 
-        Raises
-        ------
-        InvalidInputError
-            If the rows do not fit; the message names the column.
-        TargetUnavailableError
-            If the endpoint does not answer.
-        """
-        table = as_table(rows, "the input")
-        behaviour = self._behaviour(resource)
-        records = table.records()
-        size = ROWS_PER_CALL if behaviour.get("rows_independent") else max(len(records), 1)
-        return _as_known(self.answers(resource, records, size), table, behaviour)
+def answers(
+    client: Client, resource: EndpointResource, records: list[Any], size: int | None = None
+) -> list[dict[str, Any]]:
+    """The plain answers to rows as an application sends them, `size` of them in one call, or all."""
+    found: list[dict[str, Any]] = []
+    size = size or max(len(records), 1)
+    with _http(resource) as http:
+        for start in range(0, len(records), size):
+            found += _call(client, http, resource, records[start : start + size])
+    return found
 
-    def answers(self, resource: EndpointResource, records: list[Any], size: int) -> list[dict[str, Any]]:
-        """The plain answers to rows as an application sends them, `size` in one call."""
-        found: list[dict[str, Any]] = []
-        with self._http(resource) as http:
-            for start in range(0, len(records), size):
-                found += self._call(http, resource, records[start : start + size])
+
+def _behaviour(client: Client, resource: EndpointResource) -> dict[str, Any]:
+    live = resource.status.live()
+    if live is None:
+        return {}
+    return client.version(VersionRef(ModelRef.parse(live.model), live.version)).behaviour
+
+
+def _http(resource: EndpointResource) -> httpx.Client:
+    url = resource.status.url or ""
+    loopback = urlparse(url).hostname in {"127.0.0.1", "localhost", "::1"}
+    agent = {"User-Agent": f"model-platform/{model_platform.__version__}"}
+    return httpx.Client(base_url=url, headers=agent, timeout=_SECONDS, trust_env=not loopback)
+
+
+def _call(client: Client, http: httpx.Client, resource: EndpointResource, records: list[Any]) -> list[dict[str, Any]]:
+    answer = _post(client, http, resource, records)
+    if answer.status_code == 401:  # the token has expired, or was revoked
+        answer = _post(client, http, resource, records, renew=True)
+    if answer.status_code == 200:
+        found: list[dict[str, Any]] = answer.json()
         return found
+    raise _refused(answer, resource)
 
-    def _behaviour(self, resource: EndpointResource) -> dict[str, Any]:
-        live = resource.status.live()
-        if live is None:
-            return {}
-        return self._client.version(VersionRef(ModelRef.parse(live.model), live.version)).behaviour
 
-    def _http(self, resource: EndpointResource) -> httpx.Client:
-        url = resource.status.url or ""
-        loopback = urlparse(url).hostname in {"127.0.0.1", "localhost", "::1"}
-        agent = {"User-Agent": f"model-platform/{model_platform.__version__}"}
-        return httpx.Client(base_url=url, headers=agent, timeout=_SECONDS, trust_env=not loopback)
-
-    def _call(self, http: httpx.Client, resource: EndpointResource, records: list[Any]) -> list[dict[str, Any]]:
-        answer = self._post(http, resource, records)
-        if answer.status_code == 401 and self._token:
-            self._token = None
-            answer = self._post(http, resource, records)
-        if answer.status_code == 200:
-            found: list[dict[str, Any]] = answer.json()
-            return found
-        raise _refused(answer, resource)
-
-    def _post(self, http: httpx.Client, resource: EndpointResource, records: list[Any]) -> httpx.Response:
-        headers = {}
-        if resource.spec.access is Access.TOKEN:
-            self._token = self._token or self._new_token()
-            headers["Authorization"] = f"Bearer {self._token}"
-        try:
-            return http.post("", json=records, headers=headers)
-        except httpx.TransportError as error:
-            raise TargetUnavailableError(
-                f"{resource.status.url} does not answer ({error or type(error).__name__}).",
-                hint=f"%mp_status {resource.name}",
-            ) from None
-
-    def _new_token(self) -> str:
-        request = TokenRequest(name="notebook", endpoint=str(self._ref), days=TOKEN_DAYS)
-        return self._client.create_token(request).token
+def _post(
+    client: Client, http: httpx.Client, resource: EndpointResource, records: list[Any], *, renew: bool = False
+) -> httpx.Response:
+    headers = {}
+    if resource.spec.access is Access.TOKEN:
+        token = client.endpoint_token(EndpointRef(resource.zone, resource.name), renew=renew)
+        headers["Authorization"] = f"Bearer {token}"
+    try:
+        return http.post("", json=records, headers=headers)
+    except httpx.TransportError as error:
+        raise TargetUnavailableError(
+            f"{resource.status.url} does not answer ({error or type(error).__name__}).",
+            hint=f"%mp_status {resource.name}",
+        ) from None
 
 
 def _as_known(answers: list[dict[str, Any]], table: Table, behaviour: dict[str, Any]) -> Any:

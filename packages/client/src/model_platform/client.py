@@ -42,6 +42,7 @@ Body = TypeVar("Body", bound=BaseModel)
 Item = TypeVar("Item")
 
 _BLOCK_BYTES = 1 << 20
+_OWN_TOKEN_DAYS = 1.0
 
 
 class Client:
@@ -54,6 +55,7 @@ class Client:
         self.address = address
         self.rest = rest
         self._zone = address.zone
+        self._endpoint_tokens: dict[EndpointRef, str] = {}
 
     @classmethod
     def at(cls, address: Address, state: Path | None = None) -> Self:
@@ -260,6 +262,13 @@ class Client:
         """A new token; its secret is shown once."""
         return self._send(TokenCreated, "POST", "/tokens", request)
 
+    def endpoint_token(self, ref: EndpointRef, *, renew: bool = False) -> str:
+        """A token of this process for calling an endpoint: made once, kept in memory alone."""
+        if renew or ref not in self._endpoint_tokens:
+            request = TokenRequest(name="notebook", endpoint=str(ref), days=_OWN_TOKEN_DAYS)
+            self._endpoint_tokens[ref] = self.create_token(request).token
+        return self._endpoint_tokens[ref]
+
     def tokens(self, endpoint: str | None = None) -> list[TokenInfo]:
         """One's own tokens, or those that call an endpoint; without secrets."""
         return self._page(TokenInfo, "/tokens", endpoint=endpoint)
@@ -328,7 +337,7 @@ class Client:
 def _embedded(state: Path) -> Access:
     with Progress("Model Platform") as progress:
         running = ensure(state, progress)
-    return Access(running.discovery.url, running.token)
+    return Access(running.discovery.url, running.token, running.discovery)
 
 
 _current: Client | None = None

@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx
 
-from model_platform.calling import Caller
+from model_platform import calling
 from model_platform.client import Client
 from model_platform.display import endpoint_cards
 from model_platform.display.card import Card
@@ -47,7 +47,6 @@ class EndpointHandle(Shown):
         self._snippets = snippets or {}
         self._metrics = metrics
         self._seconds = seconds
-        self._caller = Caller(client, EndpointRef(resource.zone, resource.name))
 
     @property
     def name(self) -> str:
@@ -88,7 +87,7 @@ class EndpointHandle(Shown):
     @explained(in_python)
     def predict(self, rows: Any) -> Any:
         """The endpoint's answers to a DataFrame, an array of shape (rows, columns), or a list of records."""
-        return self._caller.predict(self._resource, rows)
+        return calling.predict(self._client, self._resource, rows)
 
     @explained(in_python)
     def status(self) -> EndpointHandle:

@@ -14,6 +14,8 @@ import httpx
 from pydantic import ValidationError
 
 import model_platform
+from model_platform.embedded.discovery import Discovery
+from model_platform.embedded.transport import ProvenTransport
 from model_platform_core.errors import (
     ModelPlatformError,
     ServerUnavailableError,
@@ -32,10 +34,11 @@ _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
 @dataclass(frozen=True)
 class Access:
-    """A server's address and the token for it."""
+    """A server's address and the token for it; of the embedded server also what every connection has to prove."""
 
     url: str
     token: str | None = field(repr=False)
+    embedded: Discovery | None = field(default=None, repr=False)
 
 
 class Rest:
@@ -138,7 +141,8 @@ def http_client(access: Access) -> httpx.Client:
     if access.token:
         headers["Authorization"] = f"Bearer {access.token}"
     proxied = urlparse(access.url).hostname not in _LOOPBACK
-    return httpx.Client(base_url=access.url, headers=headers, timeout=TIMEOUT, trust_env=proxied)
+    transport = ProvenTransport(access.embedded) if access.embedded else None
+    return httpx.Client(base_url=access.url, headers=headers, timeout=TIMEOUT, trust_env=proxied, transport=transport)
 
 
 def raise_for_problem(answer: httpx.Response) -> None:

@@ -1,8 +1,8 @@
 """The discovery file: where the embedded server is, and the proof that whoever answers there is that server.
 
-A dead server's port may be somebody else's by now. So before the token goes out, a challenge does: the answer must be
-the HMAC-SHA256 over challenge and address, with a key that lies in the discovery file, readable by its owner alone.
-Binding the address into it keeps an impostor from handing the challenge on to the real server.
+A dead server's port may be somebody else's by now. So before the token goes out on a connection, a challenge does: the
+answer must be the HMAC-SHA256 over challenge and address, with a key that lies in the discovery file, readable by its
+owner alone. Binding the address into it keeps an impostor from handing the challenge on to the real server.
 """
 
 from __future__ import annotations
@@ -16,9 +16,11 @@ import stat
 import subprocess
 import sys
 import time
+from contextlib import closing
+from http.client import HTTPConnection, HTTPException
 from pathlib import Path
+from urllib.parse import urlsplit
 
-import httpx
 from pydantic import ValidationError
 
 from model_platform_core.errors import InUseError
@@ -29,15 +31,20 @@ DISCOVERY_FILE = "server.json"
 TOKEN_FILE = "token"  # noqa: S105
 FRESH_SECONDS = 60.0
 _PROOF_SECONDS = 5.0
+_PROOF_BYTES = 4096
 _START_TOLERANCE = 2.0
 
 
 class Discovery(Observed):
-    """What the server says of itself: `start_time` is the process's, in seconds since the epoch."""
+    """What the server says of itself.
+
+    `started` tells its process apart from a later one of the same pid: on Linux `BOOT:TICKS`, the id of the boot and
+    the clock ticks since then, for the wall clock can be set; elsewhere the seconds since the epoch.
+    """
 
     url: str
     pid: int
-    start_time: float
+    started: str
     host: str
     version: str
     interpreter: str
@@ -77,37 +84,58 @@ def check_host(state: Path, found: Discovery) -> None:
 
 def prove(found: Discovery) -> bool:
     """Whether the server of the discovery file is what answers at its address. Sends no secret."""
+    try:
+        with closing(connection_to(found)) as connection:
+            return proves(connection, found)
+    except ValueError:  # no address at all
+        return False
+
+
+def connection_to(found: Discovery) -> HTTPConnection:
+    """A connection to the address of the discovery file, not yet open; ValueError if that is none."""
+    address = urlsplit(found.url)
+    return HTTPConnection(address.hostname or "", address.port, timeout=_PROOF_SECONDS)
+
+
+def proves(connection: HTTPConnection, found: Discovery) -> bool:
+    """Whether the server of the discovery file is what answers on this connection. Sends no secret."""
     challenge = secrets.token_hex(32)
     try:
-        answer = httpx.get(
-            f"{found.url}/api/v1/proof", params={"challenge": challenge}, timeout=_PROOF_SECONDS, trust_env=False
-        )
-        proof = Proof.model_validate_json(answer.content).proof if answer.status_code == 200 else ""
-    except (httpx.HTTPError, httpx.InvalidURL, ValidationError):
+        connection.request("GET", f"/api/v1/proof?challenge={challenge}")
+        with connection.getresponse() as answer:
+            content = answer.read(_PROOF_BYTES)
+            proof = Proof.model_validate_json(content).proof if answer.status == 200 else ""
+    except (OSError, HTTPException, ValidationError):
         return False
     expected = hmac.new(found.proof_key.encode(), (challenge + found.url).encode(), hashlib.sha256).hexdigest()
     return hmac.compare_digest(proof.encode(), expected.encode())
 
 
 def is_running(found: Discovery) -> bool:
-    """Whether the process of the discovery file lives: the same pid, started at the same time, on this machine."""
+    """Whether the process of the discovery file lives: the same pid, the same start, on this machine."""
     if found.host != platform.node():
         return False
-    started = _start_time(found.pid)
-    return started is not None and abs(started - found.start_time) <= _START_TOLERANCE
+    if sys.platform == "linux":
+        return _started(found.pid) == found.started
+    began = _start_time(found.pid)
+    try:
+        return began is not None and abs(began - float(found.started)) <= _START_TOLERANCE
+    except ValueError:
+        return False
+
+
+def _started(pid: int) -> str | None:
+    """On Linux, what tells a process apart from others of that id; None if none of that id runs."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8").strip()
+    except OSError:
+        return None
+    return None if fields[0] in "ZX" else f"{boot}:{fields[19]}"
 
 
 def _start_time(pid: int) -> float | None:
-    """When a process began, in seconds since the epoch; None if there is none of that id."""
-    if sys.platform == "linux":
-        try:
-            fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
-            boot = next(line for line in Path("/proc/stat").read_text(encoding="utf-8").splitlines() if "btime" in line)
-        except (OSError, StopIteration):
-            return None
-        if fields[0] == "Z":
-            return None
-        return int(boot.split()[1]) + int(fields[19]) / os.sysconf("SC_CLK_TCK")
+    """Where there is no /proc: when a process began, in seconds since the epoch; None if there is none of that id."""
     shown = subprocess.run(
         ["ps", "-o", "lstart=", "-p", str(pid)],
         capture_output=True,
