@@ -384,3 +384,12 @@ def test_an_actor_without_home_zone_is_told_to_write_the_zone(world: World, name
         assert "zone.name" in answer.text or f"zone.{name}" in answer.text
     full = f"{world.team}.{name}"
     assert admin.ok("registered-models/create", name=full)["registered_model"]["name"] == full
+
+
+def test_mlflows_own_default_experiment_is_shown_to_nobody(world: World) -> None:
+    world.ana.run()
+    for person in (world.ana, world.admin):
+        shown = person.ok("experiments/search", max_results=1000).get("experiments", [])
+        assert "0" not in {experiment["experiment_id"] for experiment in shown}
+    names = [one["name"] for one in world.ana.ok("experiments/search", max_results=1000)["experiments"]]
+    assert names.count("Default") == 1

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
-import yaml
 
 from model_platform_core.access import Actor
 from model_platform_core.cards import ModelCard, parse_card
@@ -53,7 +53,7 @@ def written_card(model: Mapping[str, Any], root: Path, tags: Mapping[str, str]) 
 
 
 def card_in_tags(tags: Mapping[str, str]) -> dict[str, Any]:
-    """Card fields from tags: text as it is, everything else as JSON or YAML."""
+    """Card fields from tags: text as it is, everything else as JSON where it is JSON."""
     named = {key.removeprefix(CARD_TAG): value for key, value in tags.items() if key.startswith(CARD_TAG)}
     return {field: value if field in _TEXTS else _parsed(value) for field, value in named.items()}
 
@@ -66,10 +66,11 @@ _TEXTS = frozenset(name for name, schema in ModelCard.model_json_schema()["prope
 
 
 def _parsed(value: str) -> Any:
+    # JSON, not YAML: a few lines of YAML can stand for billions of values.
     try:
-        return yaml.safe_load(value)
-    except (yaml.YAMLError, ValueError, RecursionError):
-        return value  # the card's own check says what is wrong with it
+        return json.loads(value)
+    except (ValueError, RecursionError):
+        return value  # plain text, or the card's own check says what is wrong with it
 
 
 def check(zone: Zone, name: str, written: Mapping[str, Any], paths: list[str], actor: Actor) -> ModelCard:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 import mlflow.store.db.utils as mlflow_database
 import sqlalchemy as sa
+from mlflow.entities.lifecycle_stage import LifecycleStage
 from mlflow.server import handlers
 from mlflow.server.fastapi_app import app as application
 from mlflow.store.model_registry.sqlalchemy_store import SqlAlchemyStore as MlflowRegistryStore
+from mlflow.store.tracking.dbmodels.models import SqlExperiment
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore as MlflowTrackingStore
 
 from model_platform_core.access import SYSTEM
@@ -19,6 +22,7 @@ from model_platform_server.adapters.mlflow.artifact_store import GovernedArtifac
 from model_platform_server.adapters.mlflow.context import acting_as
 from model_platform_server.adapters.mlflow.environment import LOCATION, REGISTRY_STORE, TRACKING_STORE
 from model_platform_server.adapters.mlflow.registry_store import GovernedRegistryStore
+from model_platform_server.adapters.mlflow.sessions import Access, accessing
 from model_platform_server.adapters.mlflow.stores import Stores
 from model_platform_server.adapters.mlflow.tracking_store import GovernedTrackingStore
 
@@ -37,6 +41,7 @@ def start(database_url: str) -> Stores:
         handlers.initialize_backend_stores(os.environ[TRACKING_STORE], os.environ[REGISTRY_STORE], LOCATION)
         registry, tracking = handlers._get_model_registry_store(), handlers._get_tracking_store()  # noqa: SLF001
         artifacts = handlers._get_artifact_repo_mlflow_artifacts()  # noqa: SLF001
+        _hide_experiment_0(tracking)
     # MLflow has written the database's address into the environment, where every child would find it; it remembers it.
     for name in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"):
         os.environ.pop(name, None)
@@ -51,6 +56,12 @@ def start(database_url: str) -> Stores:
     if unknown := unclassified():
         raise RegistryUnavailableError(f"MLflow has methods that nobody has looked at: {', '.join(sorted(unknown))}.")
     return Stores(registry, tracking)
+
+
+def _hide_experiment_0(tracking: Any) -> None:
+    """MLflow's own default experiment lies in no zone: shown as deleted, so that nobody meets it beside the zone's own."""
+    with accessing(Access(writes=True)), tracking.ManagedSessionMaker(read_only=False) as session:
+        session.get(SqlExperiment, 0).lifecycle_stage = LifecycleStage.DELETED
 
 
 def unclassified() -> set[str]:
