@@ -83,12 +83,12 @@ def test_who_read_an_older_spec_is_told_and_changes_nothing(
 
 
 def test_what_is_gone_cannot_be_changed(endpoints: SqlEndpoints, events: SqlEvents, tell: Any) -> None:
-    endpoints.create(CHURN, spec(), tell())
+    made = endpoints.create(CHURN, spec(), tell())
     endpoints.delete(CHURN, tell(EventType.ENDPOINT_DELETED))
     last = events.last_id()
     with pytest.raises(EndpointNotFoundError):
         endpoints.change_spec(CHURN, spec(2), 1, tell())
-    endpoints.write_status(CHURN, EndpointStatus(state=EndpointState.LIVE), [tell(EventType.ENDPOINT_LIVE)])
+    endpoints.write_status(made, EndpointStatus(state=EndpointState.LIVE), [tell(EventType.ENDPOINT_LIVE)])
     endpoints.delete(CHURN, tell(EventType.ENDPOINT_DELETED))
     assert endpoints.get(CHURN) is None
     assert events.last_id() == last
@@ -129,8 +129,10 @@ def test_status_and_spec_are_written_by_two_without_losing_either(endpoints: Sql
         seen = 0
         try:
             while not done.is_set() or seen < 21:
-                seen = endpoints.get(CHURN).generation  # type: ignore[union-attr]
-                endpoints.write_status(CHURN, EndpointStatus(observed_generation=seen, message=f"saw {seen}"))
+                found = endpoints.get(CHURN)
+                assert found is not None
+                seen = found.generation
+                endpoints.write_status(found, EndpointStatus(observed_generation=seen, message=f"saw {seen}"))
         except Exception as error:  # noqa: BLE001
             problems.append(error)
 
@@ -161,7 +163,7 @@ def test_a_status_comes_back_as_it_was_written(
         history=(deployment,),
         seconds=0.1,
     )
-    endpoints.write_status(CHURN, status, [tell(EventType.ENDPOINT_DEGRADED), tell(EventType.DEPLOYMENT_PROGRESSED)])
+    endpoints.write_status(made, status, [tell(EventType.ENDPOINT_DEGRADED), tell(EventType.DEPLOYMENT_PROGRESSED)])
     found = endpoints.get(CHURN)
     assert found is not None
     assert found.status == status
@@ -171,11 +173,14 @@ def test_a_status_comes_back_as_it_was_written(
 
 
 def test_the_status_of_an_endpoint_that_was_deleted_and_made_anew_is_dropped(
-    endpoints: SqlEndpoints, events: SqlEvents, tell: Any
+    endpoints: SqlEndpoints, events: SqlEvents, clock: Any, tell: Any
 ) -> None:
-    endpoints.create(CHURN, spec(), tell())
+    first = endpoints.create(CHURN, spec(), tell())
+    endpoints.delete(CHURN, tell(EventType.ENDPOINT_DELETED))
+    clock.move(seconds=1)
+    endpoints.create(CHURN, spec(2), tell())
     last = events.last_id()
-    endpoints.write_status(CHURN, EndpointStatus(observed_generation=5), [tell(EventType.ENDPOINT_LIVE)])
+    endpoints.write_status(first, EndpointStatus(observed_generation=1), [tell(EventType.ENDPOINT_LIVE)])
     assert not endpoints.get(CHURN).settled  # type: ignore[union-attr]
     assert events.last_id() == last
 

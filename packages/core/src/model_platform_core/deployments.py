@@ -37,13 +37,15 @@ class Access(StrEnum):
 class DeploymentSpec(Value):
     """A version behind an endpoint. Version and digest are resolved: a later move of an alias changes nothing.
 
-    `model` is the full name; `resources` are for one replica.
+    `model` is the full name; `resources` are for one replica. `access` is what its runners demand of callers: another
+    access is another deployment, so that a change of it goes through the same steps and leaves what is live alone.
     """
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,40}$")
     model: str
     version: int = Field(ge=1)
     artifact_sha256: Sha256
+    access: Access = Access.TOKEN
     replicas: int = Field(1, ge=1, le=100)
     resources: Resources = Resources()
 

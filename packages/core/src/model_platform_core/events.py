@@ -33,6 +33,7 @@ class EventType(StrEnum):
     ZONE_CREATED = "zone_created"
     ZONE_RESIZED = "zone_resized"
     ZONE_DELETED = "zone_deleted"
+    ACTOR_CHANGED = "actor_changed"
     TOKEN_CREATED = "token_created"  # noqa: S105
     TOKEN_REVOKED = "token_revoked"  # noqa: S105
 

@@ -10,13 +10,17 @@ from model_platform_core.models import artifact_format, format_allowed
 from model_platform_core.zones import Zone
 
 
-def check_registration(zone: Zone, name: str, card: ModelCard, paths: Iterable[str]) -> None:
+def check_registration(
+    zone: Zone, name: str, card: ModelCard, paths: Iterable[str], *, done: str = "published"
+) -> None:
     """Nothing, or one refusal that names everything that is missing or not allowed.
 
     Parameters
     ----------
     paths
         The files of the version, below its folder.
+    done
+        What is refused, as a participle.
 
     Raises
     ------
@@ -56,4 +60,4 @@ def check_registration(zone: Zone, name: str, card: ModelCard, paths: Iterable[s
     what = (
         "its format is refused" if only_format else f"{count} mandatory field{'s are' if count > 1 else ' is'} missing"
     )
-    raise error(f"{name} was not published: {what} (tier {int(card.tier)}, zone {zone.name})", fields=problems)
+    raise error(f"{name} was not {done}: {what} (tier {int(card.tier)}, zone {zone.name})", fields=problems)

@@ -68,15 +68,15 @@ class ActorStore(Protocol):
         """The actor of that name."""
         ...
 
-    def put(self, request: ActorRequest) -> ActorInfo:
-        """Create or change an actor."""
+    def put(self, request: ActorRequest, *events: NewEvent) -> ActorInfo:
+        """Create or change an actor, with the events in the same transaction; so do all changes here."""
         ...
 
     def every(self) -> list[ActorInfo]:
         """Every actor, by name."""
         ...
 
-    def create_token(self, info: TokenInfo, secret: str) -> TokenCreated:
+    def create_token(self, info: TokenInfo, secret: str, *events: NewEvent) -> TokenCreated:
         """Keep the token's SHA-256 and what is known of it (for endpoint tokens too, so that they can be listed)."""
         ...
 
@@ -88,7 +88,7 @@ class ActorStore(Protocol):
         """One token."""
         ...
 
-    def revoke(self, token_id: str) -> TokenInfo:
+    def revoke(self, token_id: str, *events: NewEvent) -> TokenInfo:
         """Revoke; raises TokenNotFoundError."""
         ...
 
@@ -113,7 +113,7 @@ class ZoneStore(Protocol):
         ...
 
     def delete(self, name: str, event: NewEvent) -> None:
-        """Delete; raises InUseError if models or endpoints are in it."""
+        """Delete; raises InUseError if models, endpoints or experiments are in it, or somebody has a role there."""
         ...
 
 
@@ -136,8 +136,8 @@ class EndpointStore(Protocol):
         """Replace the spec if the generation is still the one that was read; raises ChangedSinceReadError."""
         ...
 
-    def write_status(self, ref: EndpointRef, status: EndpointStatus, events: Sequence[NewEvent] = ()) -> None:
-        """Replace the status; nothing if the endpoint is gone."""
+    def write_status(self, endpoint: Endpoint, status: EndpointStatus, events: Sequence[NewEvent] = ()) -> None:
+        """Replace the status; nothing if the endpoint is gone, or another one has its name now."""
         ...
 
     def delete(self, ref: EndpointRef, event: NewEvent) -> None:

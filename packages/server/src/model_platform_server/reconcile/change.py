@@ -7,6 +7,7 @@ change, and nothing was switched.
 from __future__ import annotations
 
 import datetime as dt
+import itertools
 import logging
 import threading
 import time
@@ -24,7 +25,7 @@ from model_platform_core.deployments import (
     ProgressStep,
     StepState,
 )
-from model_platform_core.errors import ModelPlatformError
+from model_platform_core.errors import FailedError, ModelPlatformError, TargetUnavailableError, UnavailableError
 from model_platform_core.events import EventType
 from model_platform_core.parity import ParityReport
 from model_platform_core.zones import Amount
@@ -38,6 +39,9 @@ from model_platform_server.services.zones import check_room
 WARM_FOR = dt.timedelta(hours=1)
 HISTORY_LENGTH = 10
 _LOOK_SECONDS = 0.02
+_LOOKS_PER_CHECK = 10
+_TRIES = 3
+_TRY_AGAIN_SECONDS = 1.0
 
 
 Result = TypeVar("Result")
@@ -91,6 +95,12 @@ class Change:
             self._fail(error.failure, error.report)
         except ModelPlatformError as error:
             self._fail(failure_of(error), None)
+        except SupersededError:
+            raise
+        except Exception as error:
+            log.exception("a change of %s", self._endpoint.ref)
+            message = f"The server made a mistake ({type(error).__name__}); its log says more."
+            self._fail(Failure(code=FailedError.code, message=message), None)
         else:
             self._succeed(report)
 
@@ -100,7 +110,16 @@ class Change:
         self._check_current()
         self._step_began = time.monotonic()
         self._show(name, StepState.RUNNING)
-        result = action()
+        for _ in range(_TRIES - 1):
+            try:
+                return self._finished(name, action())
+            except UnavailableError as error:  # it may be back in a moment
+                self._show(name, StepState.RUNNING, error.message)
+                self._stopping.wait(_TRY_AGAIN_SECONDS)
+                self._check_current()
+        return self._finished(name, action())
+
+    def _finished(self, name: str, result: Result) -> Result:
         self._done(name, "")
         return result
 
@@ -113,8 +132,9 @@ class Change:
 
     def _bring_up(self) -> None:
         self._platform.target.run(runner_plan(self._platform, self._endpoint, self._wanted))
-        while True:
-            self._check_current()
+        for looks in itertools.count():
+            if looks % _LOOKS_PER_CHECK == 0:
+                self._check_current()
             seen = self._platform.target.observe(self._endpoint.ref).get(self._wanted.name)
             if seen and seen.state is RunnerState.READY and seen.ready_replicas >= self._wanted.replicas:
                 return
@@ -137,7 +157,7 @@ class Change:
 
     def _check_current(self) -> None:
         latest = self._platform.endpoints.get(self._endpoint.ref)
-        if self._stopping.is_set() or latest is None or latest.generation != self._endpoint.generation:
+        if self._stopping.is_set() or latest is None or latest.etag != self._endpoint.etag:
             raise SupersededError
 
     # ---------------------------------------------------------------- progress
@@ -167,8 +187,11 @@ class Change:
             name=name, state=StepState.DONE, seconds=seconds, detail=detail or earlier.detail
         )
 
-    def _url(self) -> str:
-        return f"{self._platform.target.gateway_url()}/{self._endpoint.zone}/{self._endpoint.name}"
+    def _url(self) -> str | None:
+        try:
+            return f"{self._platform.target.gateway_url()}/{self._endpoint.ref}"
+        except TargetUnavailableError:  # told by the step that needs the gateway
+            return self._before.url
 
     # ---------------------------------------------------------------- ends
 
@@ -211,11 +234,11 @@ class Change:
         running = next((name for name, step in self._steps.items() if step.state is StepState.RUNNING), STEPS[-1])
         self._steps[running] = self._steps[running].model_copy(update={"state": StepState.FAILED})
         self._take_back()
-        live = self._before.live()
+        state, still = self._what_still_answers()
         others = [one for one in self._before.deployments if one.spec.name != self._wanted.name and not one.failure]
         status = EndpointStatus(
-            state=EndpointState.LIVE if live else EndpointState.FAILED,
-            message=failure.message + (f" Version {live.version} still answers." if live else ""),
+            state=state,
+            message=failure.message + still,
             conditions=(self._writer.condition(UPDATE_FAILED, reason=failure.code, message=failure.message),),
             observed_generation=self._endpoint.generation,
             traffic=self._before.traffic,
@@ -228,6 +251,15 @@ class Change:
         data: dict[str, object] = {"step": running, "state": StepState.FAILED, "code": failure.code}
         data |= {"message": failure.message, "version": self._wanted.version}
         self._writer.write(status, self._writer.event(EventType.DEPLOYMENT_PROGRESSED, data))
+
+    def _what_still_answers(self) -> tuple[EndpointState, str]:
+        live = self._before.live()
+        if live is None:
+            return EndpointState.FAILED, ""
+        seen = self._platform.target.observe(self._endpoint.ref).get(live.name)
+        if seen and seen.ready_replicas:
+            return EndpointState.LIVE, f" Version {live.version} still answers."
+        return EndpointState.FAILED, f" Version {live.version} does not answer either."
 
     def _take_back(self) -> None:
         """Nothing of the failed deployment stays, unless it has traffic (a change of what is live already)."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Mapping
 
@@ -14,6 +15,8 @@ from model_platform_server.reconcile.plans import runner_plan
 from model_platform_server.reconcile.status import StatusWriter, failure_of, state_of
 from model_platform_server.services.platform import Platform
 
+log = logging.getLogger(__name__)
+
 
 class EndpointReconciler:
     """Moves one endpoint one step of the way, or all of it."""
@@ -23,8 +26,8 @@ class EndpointReconciler:
         self._ref = ref
         self._stopping = stopping
 
-    def reconcile(self) -> None:
-        """Look at the endpoint and do what is due."""
+    def reconcile(self) -> bool:
+        """Look at the endpoint and do what is due; False if something was in the way and it is to be tried again."""
         endpoint = self._platform.endpoints.get(self._ref)
         if endpoint is None:
             self._remove_all_but(set())
@@ -33,7 +36,8 @@ class EndpointReconciler:
         elif not endpoint.settled:
             self._change(endpoint)
         else:
-            self._maintain(endpoint)
+            return self._maintain(endpoint)
+        return True
 
     def _remove_all_but(self, keep: set[str]) -> None:
         if not keep:
@@ -71,11 +75,14 @@ class EndpointReconciler:
         for name in endpoint.status.traffic.weights:
             found = endpoint.status.deployment(name)
             if found is not None:
-                self._platform.target.run(runner_plan(self._platform, endpoint, found.spec))
+                try:
+                    self._platform.target.run(runner_plan(self._platform, endpoint, found.spec))
+                except ModelPlatformError as error:  # no reason not to try the change, which may be the cure
+                    log.warning("%s on %s: %s", name, self._ref, error)
 
     # ---------------------------------------------------------------- settled endpoints
 
-    def _maintain(self, endpoint: Endpoint) -> None:
+    def _maintain(self, endpoint: Endpoint) -> bool:
         """Nothing new is asked for: what has traffic runs and is routed, what is warm stays warm until its time."""
         keep = self._kept(endpoint)
         try:
@@ -86,8 +93,9 @@ class EndpointReconciler:
                 self._platform.target.route(RoutePlan(self._ref, endpoint.status.traffic.weights))
         except ModelPlatformError as error:
             self._write_trouble(endpoint, error)
-            return
+            return False
         self._write_observed(endpoint, keep, self._platform.target.observe(self._ref))
+        return True
 
     def _kept(self, endpoint: Endpoint) -> dict[str, DeploymentStatus]:
         now, weights = self._platform.clock.now(), endpoint.status.traffic.weights

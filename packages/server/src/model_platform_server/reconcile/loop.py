@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import logging
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 from model_platform_core.refs import EndpointRef
@@ -12,7 +13,8 @@ from model_platform_server.reconcile.endpoint import EndpointReconciler
 from model_platform_server.services.platform import Platform
 
 TICK_SECONDS = 1.0
-SWEEP_TICKS = 300
+SWEEP_SECONDS = 300.0
+TRY_AGAIN_SECONDS = 5.0
 ABANDONED_AFTER = dt.timedelta(days=1)
 
 log = logging.getLogger(__name__)
@@ -26,6 +28,7 @@ class Reconciler:
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="reconcile")
         self._busy: set[EndpointRef] = set()
         self._again: set[EndpointRef] = set()
+        self._trouble: dict[EndpointRef, float] = {}  # when to try again
         self._lock = threading.Lock()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="reconciler", daemon=True)
@@ -42,23 +45,24 @@ class Reconciler:
         self._pool.shutdown(wait=True, cancel_futures=True)
 
     def _run(self) -> None:
-        first, ticks = True, 0
+        first, swept = True, -SWEEP_SECONDS
         while not self._stopping.is_set():
             self._platform.changes.reconciler.clear()
             try:
                 for ref in self._due(everything=first):
                     self._submit(ref)
                 first = False
-                if ticks % SWEEP_TICKS == 0:
+                if time.monotonic() - swept >= SWEEP_SECONDS:
                     self._sweep()
-                ticks += 1
+                    swept = time.monotonic()
             except Exception:
                 # The database may be away for a moment; the next tick tries again, and the data plane goes on.
                 log.exception("the reconciler could not look around")
             self._platform.changes.reconciler.wait(TICK_SECONDS)
 
     def _sweep(self) -> None:
-        """Clear away what clients began and never ended."""
+        """Clear away what clients began and never ended, and tell runners anew which tokens are revoked."""
+        self._platform.target.revoke(self._platform.actors.revoked_endpoint_tokens())
         self._platform.uploads.sweep(self._platform.clock.now() - ABANDONED_AFTER)
         if self._platform.registry.ready():
             self._platform.registry.sweep()
@@ -73,7 +77,9 @@ class Reconciler:
             for endpoint in page.items:
                 gone.discard(endpoint.ref)
                 expired = any(one.warm_until and one.warm_until <= now for one in endpoint.status.deployments)
-                if everything or expired or not endpoint.settled:
+                waits = self._trouble.get(endpoint.ref)
+                again = waits is not None and waits <= time.monotonic()
+                if again or (waits is None and (everything or expired or not endpoint.settled)):
                     due.add(endpoint.ref)
             cursor = page.next_cursor
             if cursor is None:
@@ -89,12 +95,17 @@ class Reconciler:
 
     def _work(self, ref: EndpointRef) -> None:
         try:
-            EndpointReconciler(self._platform, ref, self._stopping).reconcile()
+            fine = EndpointReconciler(self._platform, ref, self._stopping).reconcile()
         except Exception:
             log.exception("endpoint %s could not be reconciled; it is tried again", ref)
+            fine = False
         finally:
             with self._lock:
                 self._busy.discard(ref)
+                if fine:
+                    self._trouble.pop(ref, None)
+                else:
+                    self._trouble[ref] = time.monotonic() + TRY_AGAIN_SECONDS
                 again = ref in self._again and not self._stopping.is_set()
                 self._again.discard(ref)
             if again:

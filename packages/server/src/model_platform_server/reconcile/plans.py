@@ -33,6 +33,6 @@ def runner_plan(platform: Platform, endpoint: Endpoint, deployment: DeploymentSp
         directory=platform.catalogue.directory(version),
         files=version.files,
         environment=version.lineage.environment,
-        access=endpoint.spec.access,
+        access=deployment.access,
         public_keys=platform.keys.public_keys(),
     )

@@ -51,7 +51,7 @@ def prove(
     ref = endpoint.ref
     path = f"/.parity/{secrets.token_urlsafe(24)}"
     token = None
-    if endpoint.spec.access is Access.TOKEN:
+    if deployment.access is Access.TOKEN:
         expires = platform.clock.now() + _TOKEN_FOR
         token = platform.keys.sign_endpoint_token(str(ref), secrets.token_hex(8), SYSTEM.name, expires)
     platform.target.route(RoutePlan(ref, weights, private={deployment.name: path}))

@@ -67,7 +67,7 @@ class StatusWriter:
         told = list(events)
         if status.state is not self.current.state and (kind := _EVENTS.get(status.state)):
             told.append(self.event(kind, {"message": status.message, "versions": _versions(status)}))
-        self._platform.endpoints.write_status(self._endpoint.ref, status, told)
+        self._platform.endpoints.write_status(self._endpoint, status, told)
         self.current = status
         self._platform.changes.notify()
 

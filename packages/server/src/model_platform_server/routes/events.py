@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from typing import Annotated
 
@@ -21,6 +22,7 @@ router = APIRouter(prefix="/events", tags=["events"])
 
 _LOOK_SECONDS = 0.5
 _KEEP_ALIVE_LOOKS = 30
+_STREAM_SECONDS = 300.0  # then the reader comes back with its last id and shows its token again
 
 
 @router.get("", response_model=Page[Event])
@@ -46,10 +48,10 @@ async def read_events(
 
 
 async def _stream(platform: Platform, actor: Actor, last_id: int) -> AsyncIterator[str]:
-    idle = 0
+    idle, ends = 0, time.monotonic() + _STREAM_SECONDS
     yield ": connected\n\n"
     try:
-        while True:
+        while time.monotonic() < ends:
             found = await run_in_threadpool(events_after, platform, actor, last_id)
             for event in found:
                 yield f"id: {event.id}\nevent: {event.type}\ndata: {event.model_dump_json()}\n\n"

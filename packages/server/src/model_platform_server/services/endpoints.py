@@ -23,6 +23,7 @@ from model_platform_core.refs import EndpointRef, ModelRef, VersionRef
 from model_platform_core.signatures import breaking_changes
 from model_platform_core.wire import DeployRequest, EndpointMetrics, LogLine, Page
 from model_platform_core.zones import Amount
+from model_platform_server.services.identity import revoke_tokens_of
 from model_platform_server.services.models import readable_version
 from model_platform_server.services.platform import Platform
 from model_platform_server.services.zones import check_room
@@ -83,18 +84,19 @@ def deploy(platform: Platform, actor: Actor, ref: EndpointRef, request: DeployRe
     actor.require(Scope.ENDPOINTS_DEPLOY, zone)
     current = platform.endpoints.get(ref)
     _check_unchanged(ref, current, etag)
-    if current is not None and not current.settled:
-        raise _busy(current)
     version = _version_for(platform, actor, ref, request.version)
-    _check_target(platform, request)
+    _check_target(platform, gpu=bool(request.resources and request.resources.gpu))
+    wanted = _wanted_deployment(current, version, request)
+    if current is not None and not current.settled:
+        if _asks_for(current, wanted):
+            return current  # the same was asked for already, and its answer may have been lost
+        raise _busy(current)
     if current is not None and not request.breaking:
         _check_breaking(platform, actor, current, version)
-    wanted = _wanted_deployment(current, version, request)
-    access = request.access or (current.spec.access if current else Access.TOKEN)
-    if current is not None and _is_in_force(current, wanted, access):
+    if current is not None and _is_in_force(current, wanted):
         return current
     check_room(platform, ref, wanted.needs() + Amount(endpoints=1))
-    spec = EndpointSpec(access=access, deployments=(wanted,), traffic=TrafficSplit(weights={wanted.name: 100}))
+    spec = _spec_of(wanted)
     data = {"model": version.full_name, "version": version.version, "deployment": wanted.name}
     return _write(platform, actor, ref, current, spec, EventType.DEPLOYMENT_REQUESTED, data)
 
@@ -108,9 +110,10 @@ def _check_unchanged(ref: EndpointRef, current: Endpoint | None, etag: str | Non
 
 def _busy(current: Endpoint) -> EndpointBusyError:
     wanted = ", ".join(f"version {one.version}" for one in current.spec.deployments)
+    way_out = ("roll it back", "rollback") if current.status.live() else ("stop it", "stop")
     return EndpointBusyError(
-        f"{current.name} is being updated to {wanted}; wait until that is done, or roll it back.",
-        hint=f"%mp_rollback {current.name}",
+        f"{current.name} is being updated to {wanted}; wait until that is done, or {way_out[0]}.",
+        hint=f"%mp_{way_out[1]} {current.name}",
     )
 
 
@@ -123,7 +126,7 @@ def _version_for(platform: Platform, actor: Actor, ref: EndpointRef, text: str) 
     return version
 
 
-def _check_target(platform: Platform, request: DeployRequest) -> None:
+def _check_target(platform: Platform, *, gpu: bool = False) -> None:
     can = platform.target.capabilities()
     if can.missing:
         raise UnsupportedByTargetError(
@@ -134,7 +137,7 @@ def _check_target(platform: Platform, request: DeployRequest) -> None:
             f"The target {can.target} keeps nobody apart (isolation), and this server knows more than one actor.",
             hint="use a server with the kserve target",
         )
-    if request.resources and request.resources.gpu and not can.gpu:
+    if gpu and not can.gpu:
         raise UnsupportedByTargetError(f"The target {can.target} has no GPUs to give (gpu); leave --gpu out.")
 
 
@@ -162,6 +165,7 @@ def _wanted_deployment(current: Endpoint | None, version: ModelVersion, request:
         model=version.full_name,
         version=version.version,
         artifact_sha256=version.artifact_sha256,
+        access=request.access or (live.access if live else current.spec.access if current else Access.TOKEN),
         replicas=request.replicas or (same_model.replicas if same_model else 1),
         resources=resources,
     )
@@ -176,9 +180,19 @@ def _existing(current: Endpoint | None, wanted: DeploymentSpec) -> DeploymentSpe
     return next((one for one in running if one.model_copy(update={"name": wanted.name}) == wanted), None)
 
 
-def _is_in_force(current: Endpoint, wanted: DeploymentSpec, access: Access) -> bool:
+def _is_in_force(current: Endpoint, wanted: DeploymentSpec) -> bool:
     same = current.status.traffic.weights == {wanted.name: 100} == current.spec.traffic.weights
-    return same and not current.spec.stopped and current.spec.access == access
+    return same and not current.spec.stopped
+
+
+def _asks_for(current: Endpoint, wanted: DeploymentSpec) -> bool:
+    same = (one.model_copy(update={"name": wanted.name}) == wanted for one in current.spec.deployments)
+    return not current.spec.stopped and any(same)
+
+
+def _spec_of(deployment: DeploymentSpec) -> EndpointSpec:
+    traffic = TrafficSplit(weights={deployment.name: 100})
+    return EndpointSpec(access=deployment.access, deployments=(deployment,), traffic=traffic)
 
 
 def _write(
@@ -210,14 +224,18 @@ def roll_back(platform: Platform, actor: Actor, ref: EndpointRef) -> Endpoint:
     actor.require(Scope.ENDPOINTS_DEPLOY, ref.zone or "")
     current = readable_endpoint(platform, actor, ref)
     live = current.status.live()
-    under_way = not current.settled and live is not None and current.spec.traffic != current.status.traffic
-    target = live if under_way else next(iter(current.status.history), None)
+    target = live if not current.settled else next(iter(current.status.history), None)
     if target is None or current.spec.stopped:
         why = "it is stopped" if current.spec.stopped else "nothing was live before"
-        raise ConflictError(f"{ref.name} cannot go back: {why}.", hint=f"%mp_deploy {ref.name}")
-    spec = EndpointSpec(
-        access=current.spec.access, deployments=(target,), traffic=TrafficSplit(weights={target.name: 100})
-    )
+        verb = "stop" if not current.settled else "deploy"
+        raise ConflictError(f"{ref.name} cannot go back: {why}.", hint=f"%mp_{verb} {ref.name}")
+    _check_target(platform)
+    if live is not None and target.access is not live.access:
+        # Going back to a version does not go back to who may call: a closed endpoint stays closed.
+        target = target.model_copy(
+            update={"name": f"v{target.version}-{current.generation + 1}", "access": live.access}
+        )
+    spec = _spec_of(target)
     data = {"model": target.model, "version": target.version, "deployment": target.name, "rollback": True}
     return _write(platform, actor, ref, current, spec, EventType.DEPLOYMENT_REQUESTED, data)
 
@@ -234,25 +252,24 @@ def set_stopped(platform: Platform, actor: Actor, ref: EndpointRef, *, stopped: 
     current = readable_endpoint(platform, actor, ref)
     if current.spec.stopped == stopped:
         return current
-    deployments, traffic = current.spec.deployments, current.spec.traffic
+    live = current.status.live()
+    spec = _spec_of(live) if stopped and live is not None else current.spec  # what answers is what a start brings back
     if not stopped:
-        live = next(iter(current.status.history), None)
-        failed = current.status.deployment(deployments[0].name) if deployments else None
-        if live and failed and failed.failure:
-            deployments, traffic = (live,), TrafficSplit(weights={live.name: 100})
+        _check_target(platform)
         needed = Amount(endpoints=1)
-        for deployment in deployments:
+        for deployment in spec.deployments:
             needed += deployment.needs()
         check_room(platform, ref, needed)
-    spec = EndpointSpec(access=current.spec.access, deployments=deployments, traffic=traffic, stopped=stopped)
+    spec = spec.model_copy(update={"stopped": stopped})
     data: dict[str, object] = {"stopped": stopped}
     return _write(platform, actor, ref, current, spec, EventType.DEPLOYMENT_REQUESTED, data)
 
 
 def delete(platform: Platform, actor: Actor, ref: EndpointRef) -> None:
-    """Delete an endpoint; the reconciler ends what still runs."""
+    """Delete an endpoint and the tokens that call it; the reconciler ends what still runs."""
     actor.require(Scope.ENDPOINTS_DEPLOY, ref.zone or "")
     readable_endpoint(platform, actor, ref)
+    revoke_tokens_of(platform, actor, ref)
     event = NewEvent(type=EventType.ENDPOINT_DELETED, actor=actor.name, zone=ref.zone, subject=str(ref))
     platform.endpoints.delete(ref, event)
     platform.changes.notify()

@@ -6,7 +6,13 @@ import datetime as dt
 import secrets
 
 from model_platform_core.access import EVERY_ZONE, ROLES, Actor, Scope
-from model_platform_core.errors import EndpointNotFoundError, InvalidError, NotFoundError, TokenNotFoundError
+from model_platform_core.errors import (
+    EndpointNotFoundError,
+    InvalidError,
+    NotFoundError,
+    TargetUnavailableError,
+    TokenNotFoundError,
+)
 from model_platform_core.events import EventType, NewEvent
 from model_platform_core.refs import EndpointRef, check_name
 from model_platform_core.wire import ActorInfo, ActorRequest, TokenCreated, TokenInfo, TokenRequest, WhoAmI
@@ -17,15 +23,21 @@ ENDPOINT_TOKEN_DAYS = 365.0
 
 
 def whoami(platform: Platform, actor: Actor) -> WhoAmI:
-    """The actor, what it may do where, and what the server can do."""
+    """The actor, what it may do where, and what the server can do: without a gateway much, so that is no refusal."""
+    target = platform.target.capabilities()
+    try:
+        gateway_url = platform.target.gateway_url()
+    except TargetUnavailableError as error:
+        gateway_url, why = "", f"{error.message.rstrip('.')}: {error.hint}" if error.hint else error.message
+        target = target.model_copy(update={"missing": (*target.missing, why)})
     return WhoAmI(
         actor=actor.name,
         kind=actor.kind,
         home_zone=actor.home_zone,
         scopes={zone: sorted(scopes) for zone, scopes in actor.grants.items()},
         server_version=__version__,
-        targets=[platform.target.capabilities()],
-        gateway_url=platform.target.gateway_url(),
+        targets=[target],
+        gateway_url=gateway_url,
         registry_ready=platform.registry.ready(),
     )
 
@@ -60,7 +72,11 @@ def put_actor(platform: Platform, actor: Actor, request: ActorRequest) -> ActorI
             raise InvalidError(f"{role!r} is no role; the roles are {', '.join(ROLES)}.")
     for zone in {request.home_zone, *request.roles} - {None, EVERY_ZONE}:
         platform.zone(check_name("zone", str(zone)))
-    return platform.actors.put(request)
+    data = request.model_dump(mode="json")
+    event = NewEvent(type=EventType.ACTOR_CHANGED, actor=actor.name, zone=None, subject=request.name, data=data)
+    written = platform.actors.put(request, event)
+    platform.changes.notify()
+    return written
 
 
 def create_token(platform: Platform, actor: Actor, request: TokenRequest) -> TokenCreated:
@@ -81,9 +97,8 @@ def create_token(platform: Platform, actor: Actor, request: TokenRequest) -> Tok
         if platform.actors.get(owner) is None:
             raise NotFoundError(f"There is no actor {owner}.", hint="mp actor put NAME creates one")
     secret = "mp_" + secrets.token_urlsafe(32)
-    created = platform.actors.create_token(_token_info(platform, request, owner, request.days), secret)
-    _tell(platform, actor, EventType.TOKEN_CREATED, created, None)
-    return created
+    info = _token_info(platform, request, owner, request.days)
+    return platform.actors.create_token(info, secret, _event(actor, EventType.TOKEN_CREATED, info))
 
 
 def _create_endpoint_token(platform: Platform, actor: Actor, request: TokenRequest) -> TokenCreated:
@@ -94,9 +109,7 @@ def _create_endpoint_token(platform: Platform, actor: Actor, request: TokenReque
     info = _token_info(platform, request, actor.name, request.days or ENDPOINT_TOKEN_DAYS, str(ref))
     assert info.expires_at is not None
     secret = platform.keys.sign_endpoint_token(str(ref), info.id, actor.name, info.expires_at)
-    created = platform.actors.create_token(info, secret)
-    _tell(platform, actor, EventType.TOKEN_CREATED, created, ref.zone)
-    return created
+    return platform.actors.create_token(info, secret, _event(actor, EventType.TOKEN_CREATED, info))
 
 
 def _token_info(
@@ -133,12 +146,18 @@ def revoke_token(platform: Platform, actor: Actor, token_id: str) -> TokenInfo:
     info = platform.actors.token(token_id)
     if info is None or not _may_revoke(actor, info):
         raise TokenNotFoundError(f"There is no token {token_id}.", hint="mp token list shows yours")
-    revoked = platform.actors.revoke(token_id)
-    zone = EndpointRef.parse(info.endpoint).zone if info.endpoint else None
-    _tell(platform, actor, EventType.TOKEN_REVOKED, revoked, zone)
+    revoked = platform.actors.revoke(token_id, _event(actor, EventType.TOKEN_REVOKED, info))
     if info.endpoint:
         platform.target.revoke(platform.actors.revoked_endpoint_tokens())
     return revoked
+
+
+def revoke_tokens_of(platform: Platform, actor: Actor, ref: EndpointRef) -> None:
+    """Revoke every token that calls an endpoint: one that has its name later is another one."""
+    for info in platform.actors.tokens(endpoint=str(ref)):
+        if not info.revoked:
+            platform.actors.revoke(info.id, _event(actor, EventType.TOKEN_REVOKED, info))
+    platform.target.revoke(platform.actors.revoked_endpoint_tokens())
 
 
 def _may_revoke(actor: Actor, info: TokenInfo) -> bool:
@@ -147,8 +166,7 @@ def _may_revoke(actor: Actor, info: TokenInfo) -> bool:
     return bool(info.endpoint) and actor.may(Scope.ENDPOINTS_DEPLOY, EndpointRef.parse(info.endpoint or "").zone or "")
 
 
-def _tell(platform: Platform, actor: Actor, kind: EventType, info: TokenInfo, zone: str | None) -> None:
+def _event(actor: Actor, kind: EventType, info: TokenInfo) -> NewEvent:
+    zone = EndpointRef.parse(info.endpoint).zone if info.endpoint else None
     data = {"token": info.id, "name": info.name, "for": info.actor}
-    event = NewEvent(type=kind, actor=actor.name, zone=zone, subject=info.endpoint or info.actor, data=data)
-    platform.events.append([event])
-    platform.changes.notify()
+    return NewEvent(type=kind, actor=actor.name, zone=zone, subject=info.endpoint or info.actor, data=data)

@@ -5,16 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 from model_platform_core.access import Actor, Scope
-from model_platform_core.cards import ModelCard, missing_fields
+from model_platform_core.cards import ModelCard
 from model_platform_core.errors import (
     AliasNotFoundError,
-    CardIncompleteError,
-    InUseError,
     ModelNotFoundError,
     NotFoundError,
     VersionNotFoundError,
 )
 from model_platform_core.events import EventType, NewEvent
+from model_platform_core.gate import check_registration
 from model_platform_core.models import ModelVersion, RegisteredModel
 from model_platform_core.refs import ModelRef, VersionRef, check_name
 from model_platform_core.wire import CardRevision, ModelPatch, Page
@@ -97,7 +96,7 @@ def delete_alias(platform: Platform, actor: Actor, name: str, alias: str) -> Non
 
 
 def delete_version(platform: Platform, actor: Actor, ref: VersionRef) -> None:
-    """Delete a version that no endpoint refers to.
+    """Delete a version that no endpoint refers to: the registry refuses to delete what is in use.
 
     Raises
     ------
@@ -106,23 +105,6 @@ def delete_version(platform: Platform, actor: Actor, ref: VersionRef) -> None:
     """
     found = readable_version(platform, actor, ref)
     actor.require(Scope.MODELS_MANAGE, found.zone)
-    users = [
-        endpoint.name
-        for endpoint in platform.endpoints.page(frozenset({found.zone})).items
-        if any(
-            one.model == found.full_name and one.version == found.version
-            for one in (
-                *endpoint.spec.deployments,
-                *endpoint.status.history,
-                *(status.spec for status in endpoint.status.deployments),
-            )
-        )
-    ]
-    if users:
-        raise InUseError(
-            f"{found.name} version {found.version} is used by {', '.join(users)}; delete or redeploy that first.",
-            hint=f"mp delete {users[0]}",
-        )
     number = VersionRef(ModelRef(found.zone, found.name), found.version)
     platform.registry.delete_version(actor, number)
     platform.changes.notify()
@@ -146,21 +128,16 @@ def revise_card(
 
     Raises
     ------
-    CardIncompleteError
-        If the new card lacks what its tier or the zone demands.
+    CardIncompleteError, FormatRefusedError
+        If the version could not have been registered with this card.
     ChangedSinceReadError
         If somebody revised it in between.
     """
     found = readable_version(platform, actor, ref)
     actor.require(Scope.MODELS_PUBLISH, found.zone)
-    zone = platform.zone(found.zone)
-    problems = missing_fields(card, zone.spec.mandatory_fields)
-    if card.tier < zone.spec.minimum_tier or problems:
-        raise CardIncompleteError(
-            f"The card of {found.name} version {found.version} was not changed: it would be incomplete"
-            f" (tier {int(card.tier)}, zone {found.zone})",
-            fields=problems,
-        )
+    paths = [file.path for file in found.files]
+    name = f"The card of {found.name} version {found.version}"
+    check_registration(platform.zone(found.zone), name, card, paths, done="changed")
     data = {"version": found.version, "sha256": card.digest()}
     event = NewEvent(type=EventType.CARD_REVISED, actor=actor.name, zone=found.zone, subject=found.full_name, data=data)
     number = VersionRef(ModelRef(found.zone, found.name), found.version)

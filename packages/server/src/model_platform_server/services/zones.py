@@ -67,7 +67,13 @@ def delete_zone(platform: Platform, actor: Actor, name: str) -> None:
 
 
 def _endpoints(platform: Platform, zone: str) -> list[Endpoint]:
-    return platform.endpoints.page(frozenset({zone})).items
+    found, cursor = [], None
+    while True:
+        page = platform.endpoints.page(frozenset({zone}), cursor=cursor)
+        found += page.items
+        cursor = page.next_cursor
+        if cursor is None:
+            return found
 
 
 def _counted(endpoint: Endpoint) -> Amount:

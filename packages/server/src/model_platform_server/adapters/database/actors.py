@@ -10,8 +10,10 @@ from sqlalchemy.exc import IntegrityError
 
 from model_platform_core.access import ROLES, Actor
 from model_platform_core.errors import NotFoundError, TokenNotFoundError
+from model_platform_core.events import NewEvent
 from model_platform_core.wire import ActorInfo, ActorRequest, TokenCreated, TokenInfo
 from model_platform_server.adapters.database.engine import Database
+from model_platform_server.adapters.database.events import write_events
 from model_platform_server.adapters.database.tables import actors, tokens
 from model_platform_server.ports import Clock
 
@@ -65,7 +67,7 @@ class SqlActors:
             row = connection.execute(sa.select(actors).where(actors.c.name == name)).mappings().one_or_none()
         return _actor(row) if row else None
 
-    def put(self, request: ActorRequest) -> ActorInfo:
+    def put(self, request: ActorRequest, *events: NewEvent) -> ActorInfo:
         """Create or change an actor."""
         values: dict[str, Any] = request.model_dump(mode="json")
         known = sa.update(actors).where(actors.c.name == request.name).values(values)
@@ -77,6 +79,7 @@ class SqlActors:
                         connection.execute(new)
                 except IntegrityError:  # somebody has created it meanwhile: the last one to write wins
                     connection.execute(known)
+            write_events(connection, events, self._clock.now())
         return ActorInfo.model_validate(values)
 
     def every(self) -> list[ActorInfo]:
@@ -85,12 +88,13 @@ class SqlActors:
             rows = connection.execute(sa.select(actors).order_by(actors.c.name)).mappings().all()
         return [ActorInfo.model_validate(dict(row)) for row in rows]
 
-    def create_token(self, info: TokenInfo, secret: str) -> TokenCreated:
+    def create_token(self, info: TokenInfo, secret: str, *events: NewEvent) -> TokenCreated:
         """Keep the token's SHA-256 and what is known of it; raises NotFoundError if there is no such actor."""
         values = info.model_dump(exclude={"revoked"}) | {"sha256": _hashed(secret)}
         try:
             with self._database.write() as connection:
                 connection.execute(sa.insert(tokens).values(values))
+                write_events(connection, events, self._clock.now())
         except IntegrityError:
             raise NotFoundError(f"There is no actor {info.actor}.", hint="mp actor put NAME creates one") from None
         return TokenCreated(**info.model_dump(), token=secret)
@@ -111,7 +115,7 @@ class SqlActors:
             row = connection.execute(sa.select(tokens).where(tokens.c.id == token_id)).mappings().one_or_none()
         return _token(row) if row else None
 
-    def revoke(self, token_id: str) -> TokenInfo:
+    def revoke(self, token_id: str, *events: NewEvent) -> TokenInfo:
         """Revoke; raises TokenNotFoundError."""
         found = tokens.c.id == token_id
         with self._database.write() as connection:
@@ -119,6 +123,8 @@ class SqlActors:
                 sa.update(tokens).where(found, tokens.c.revoked_at.is_(None)).values(revoked_at=self._clock.now())
             )
             row = connection.execute(sa.select(tokens).where(found)).mappings().one_or_none()
+            if row is not None:
+                write_events(connection, events, self._clock.now())
         if row is None:
             raise TokenNotFoundError(f"There is no token {token_id}.", hint="mp token list shows yours")
         return _token(row)

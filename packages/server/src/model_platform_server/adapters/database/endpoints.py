@@ -96,15 +96,11 @@ class SqlEndpoints:
             write_events(connection, [event], now)
         return endpoint
 
-    def write_status(self, ref: EndpointRef, status: EndpointStatus, events: Sequence[NewEvent] = ()) -> None:
-        """Replace the status; nothing, and no event, if the endpoint is gone.
-
-        A status that claims to have seen a later spec than there is belongs to an endpoint of that name that was deleted
-        since: it is dropped as well.
-        """
+    def write_status(self, endpoint: Endpoint, status: EndpointStatus, events: Sequence[NewEvent] = ()) -> None:
+        """Replace the status; nothing, and no event, if the endpoint is gone, or another one has its name now."""
         change = (
             sa.update(endpoints)
-            .where(_is(ref), endpoints.c.generation >= status.observed_generation)
+            .where(_is(endpoint.ref), endpoints.c.created_at == endpoint.created_at)
             .values(status=status.model_dump(mode="json"))
         )
         with self._database.write() as connection:

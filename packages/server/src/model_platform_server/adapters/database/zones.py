@@ -10,7 +10,7 @@ from model_platform_core.events import NewEvent
 from model_platform_core.zones import Zone
 from model_platform_server.adapters.database.engine import Database
 from model_platform_server.adapters.database.events import write_events
-from model_platform_server.adapters.database.tables import endpoints, models, zones
+from model_platform_server.adapters.database.tables import actors, endpoints, models, zones
 from model_platform_server.ports import Clock, Zones
 
 
@@ -54,10 +54,13 @@ class SqlZones:
         Raises
         ------
         InUseError
-            If models or endpoints are in it; the database's own keys say so, also for one that comes at this moment.
+            If models or endpoints are in it (the database's own keys say so, also for one that comes at this moment),
+            or anything that would be somebody else's if the name were given again: experiments, homes, roles.
         """
         try:
             with self._database.write() as connection:
+                if left := _what_stays(connection, name):
+                    raise InUseError(f"Zone {name} cannot be deleted: {left}.")
                 if connection.execute(sa.delete(zones).where(zones.c.name == name)).rowcount:
                     write_events(connection, [event], self._clock.now())
         except IntegrityError:
@@ -75,3 +78,21 @@ class SqlZones:
                 if shown:
                     found.append(f"it has the {words} {', '.join(shown[:3])}{' and more' if len(shown) > 3 else ''}")
         return " and ".join(found) or "something was being made in it"
+
+
+def _what_stays(connection: sa.Connection, zone: str) -> str:
+    """People's homes and roles in a zone, and MLflow's experiments there, in words; empty if there are none."""
+    rows = connection.execute(sa.select(actors.c.name, actors.c.home_zone, actors.c.roles).order_by(actors.c.name))
+    people = [row.name for row in rows if row.home_zone == zone or zone in row.roles]
+    if people:
+        return f"it is the home of {people[0]}, or they have a role in it"
+    if sa.inspect(connection).has_table("experiments"):
+        name = sa.column("name", sa.String)
+        inside = (
+            sa.select(name)
+            .select_from(sa.table("experiments", name))
+            .where(name.startswith(f"{zone}.", autoescape=True))
+        )
+        if found := connection.execute(inside.limit(1)).scalar():
+            return f"it has the experiment {found}; delete that for good first"
+    return ""

@@ -30,8 +30,10 @@ _REASONS = (
         None,
     ),
     (
-        r"error sending request|failed to fetch|dns error|client error \(connect\)|tcp connect error"
-        r"|network connectivity is disabled|network was disabled|operation timed out",
+        (
+            r"error sending request|failed to fetch|dns error|client error \(connect\)|tcp connect error"
+            r"|network connectivity is disabled|network was disabled|operation timed out"
+        ),
         "The package index cannot be reached, and the model needs {lines} from there.",
         "connect to the network, or set UV_INDEX_URL to an index that can be reached",
     ),
