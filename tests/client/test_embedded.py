@@ -45,6 +45,8 @@ def answering(prove_with: str | None) -> Iterator[tuple[str, list[dict[str, str]
     seen: list[dict[str, str]] = []
 
     class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
         def do_GET(self) -> None:
             seen.append(dict(self.headers.items()))
             query = parse_qs(urlparse(self.path).query)
@@ -107,6 +109,17 @@ def test_an_impostor_on_the_port_does_not_get_the_token(tmp_path: Path, key: str
     assert seen
     assert not any("authorization" in {name.lower() for name in headers} for headers in seen)
     assert not any("mp_secret" in value for headers in seen for value in headers.values())
+
+
+def test_a_connection_is_challenged_once_and_before_the_token(tmp_path: Path) -> None:
+    with answering(KEY) as (url, seen):
+        announce(tmp_path, url)
+        client = Client.at(Address(None, "none"), tmp_path)
+        for _ in range(3):
+            client.rest.call("GET", "/whoami")
+        client.rest.close()
+    # The proof when the server is looked for, the proof of the connection, the three requests.
+    assert [headers.get("Authorization") for headers in seen] == [None, None, *["Bearer mp_secret"] * 3]
 
 
 def test_a_proof_for_another_address_is_none(tmp_path: Path) -> None:

@@ -126,6 +126,8 @@ class Rest:
                 raise_for_problem(answer)
                 yield answer
         except httpx.TransportError as error:
+            if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):
+                self.close()  # the next request asks again where the server is
             raise _unreachable(access.url, error) from None
 
     def _connected(self) -> tuple[Access, httpx.Client]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -48,14 +49,15 @@ def _serve(options: argparse.Namespace) -> int:
 
 
 def _stop(state: Path, *, everything: bool) -> int:
-    from model_platform_server.discovery import has_ended, running_server  # noqa: PLC0415
+    from model_platform_server.adapters.local import processes  # noqa: PLC0415
+    from model_platform_server.discovery import running_server  # noqa: PLC0415
 
     server = running_server(state)
     if server is not None:
-        server.terminate()
-        if not has_ended(server, STOP_SECONDS):
-            server.kill()
-            has_ended(server, STOP_SECONDS)
+        for number in (signal.SIGTERM, signal.SIGKILL):  # to it alone: what it has started goes on answering
+            processes.send(server, number)
+            if processes.wait_until(lambda: not processes.alive(server), STOP_SECONDS):
+                break
     if everything:
         from model_platform_server.adapters.local.target import stop_everything  # noqa: PLC0415
 

@@ -16,6 +16,8 @@ import psutil
 
 from model_platform_core.errors import ServerUnavailableError, StorageUnavailableError
 from model_platform_server import __version__
+from model_platform_server.adapters.local import processes
+from model_platform_server.adapters.local.processes import ProcessIdentity
 from model_platform_server.bootstrap import write_private
 
 DISCOVERY_FILE = "server.json"
@@ -74,7 +76,8 @@ class StateDirectory:
         content = {
             "url": url,
             "pid": os.getpid(),
-            "start_time": psutil.Process().create_time(),
+            "start_time": psutil.Process().create_time(),  # for people: it moves when the clock is set
+            "started": processes.identity_of(os.getpid()).started,
             "host": machine.node(),
             "version": __version__,
             "interpreter": sys.executable,
@@ -98,26 +101,11 @@ class StateDirectory:
             self._lock.close()
 
 
-def running_server(state: Path) -> psutil.Process | None:
-    """The process of the server that the discovery file names, by pid and start time; None if it is gone."""
+def running_server(state: Path) -> ProcessIdentity | None:
+    """The process of the server that the discovery file names; None if it is gone."""
     try:
         found = json.loads((state / DISCOVERY_FILE).read_text())
-        process = psutil.Process(found["pid"])
-        if found["host"] == machine.node() and abs(process.create_time() - found["start_time"]) < 1:
-            return process
-    except (OSError, ValueError, KeyError, psutil.Error):
-        pass
-    return None
-
-
-def has_ended(process: psutil.Process, seconds: float) -> bool:
-    """Whether a process ends within that time. One that its parent has not yet waited for counts as ended."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        try:
-            if not process.is_running() or process.status() == psutil.STATUS_ZOMBIE:
-                return True
-        except psutil.NoSuchProcess:
-            return True
-        time.sleep(0.02)
-    return False
+        identity = ProcessIdentity(pid=found["pid"], started=found["started"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return identity if found.get("host") == machine.node() and processes.alive(identity) else None

@@ -87,12 +87,12 @@ def prove(found: Discovery) -> bool:
     try:
         with closing(connection_to(found)) as connection:
             return proves(connection, found)
-    except ValueError:  # no address at all
+    except (ValueError, HTTPException):  # no address at all
         return False
 
 
 def connection_to(found: Discovery) -> HTTPConnection:
-    """A connection to the address of the discovery file, not yet open; ValueError if that is none."""
+    """A connection to the address of the discovery file, not yet open; ValueError or HTTPException if that is none."""
     address = urlsplit(found.url)
     return HTTPConnection(address.hostname or "", address.port, timeout=_PROOF_SECONDS)
 

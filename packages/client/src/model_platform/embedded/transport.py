@@ -23,7 +23,12 @@ class ProvenTransport(httpx.HTTPTransport):
     def __init__(self, found: Discovery) -> None:
         super().__init__(trust_env=False)
         self._pool.close()
-        self._pool = httpcore.ConnectionPool(network_backend=_Challenging(found), keepalive_expiry=5.0)
+        self._pool = httpcore.ConnectionPool(  # the limits are those of httpx
+            network_backend=_Challenging(found),
+            max_connections=100,
+            max_keepalive_connections=20,
+            keepalive_expiry=5.0,
+        )
 
 
 class _Challenging(httpcore.SyncBackend):

@@ -70,7 +70,12 @@ def start(command: Sequence[str], *, environment: Mapping[str, str], directory: 
     finally:
         os.close(descriptor)
     _children[process.pid] = process
-    return ProcessIdentity(pid=process.pid, started=_look(process.pid)[0])
+    return identity_of(process.pid)
+
+
+def identity_of(pid: int) -> ProcessIdentity:
+    """The process that has this pid now."""
+    return ProcessIdentity(pid=pid, started=_look(pid)[0])
 
 
 def alive(identity: ProcessIdentity | None) -> bool:
