@@ -93,7 +93,7 @@ def test_every_code_has_an_exit_status() -> None:
     assert statuses["exceeds_quota"] == statuses["unsupported_by_target"] == 7
     assert statuses["unavailable_server"] == 8
     assert statuses["failed_parity"] == 9
-    assert {code for code, status in statuses.items() if status == 1} <= {"internal_error", "waiting_for_form"}
+    assert {code for code, status in statuses.items() if status == 1} <= {"internal_error"}
 
 
 def test_errors_of_a_newer_server_are_told_too() -> None:

@@ -36,7 +36,11 @@ def notebook(tmp_path: Path) -> Path:
 
 
 def shell_with(monkeypatch: pytest.MonkeyPatch, cells: list[str], **names: Any) -> None:
-    monkeypatch.setattr(origin, "shell", lambda: SimpleNamespace(user_ns={"In": ["", *cells], **names}))
+    monkeypatch.setattr(
+        origin,
+        "shell",
+        lambda: SimpleNamespace(user_ns=names, history_manager=SimpleNamespace(input_hist_raw=["", *cells])),
+    )
 
 
 def test_a_notebook_of_jupyter_in_a_repository(notebook: Path, monkeypatch: pytest.MonkeyPatch) -> None:

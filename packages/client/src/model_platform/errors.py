@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import ParamSpec, TypeVar
 
-from model_platform_core.errors import FieldProblem, ModelPlatformError
+from model_platform_core.errors import FieldProblem, ModelPlatformError, RefusedError
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -22,10 +22,10 @@ Words = Callable[[str], str]
 _OPTION = r" --[a-z-]+(?: [^\s-]\S*)?"
 
 
-class WaitingForFormError(ModelPlatformError):
+class WaitingForFormError(RefusedError):
     """A publish waits for a person to fill in a form; the cells below must not run before that."""
 
-    code = "waiting_for_form"
+    code = "refused_until_form_is_filled"
 
 
 def in_notebook(text: str) -> str:

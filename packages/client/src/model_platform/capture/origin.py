@@ -85,9 +85,9 @@ def _executed_cells(running: Any) -> int | None:
 
 
 def _history(running: Any) -> list[str]:
-    """The cells as run, in order."""
-    history = running.user_ns.get("In")
-    return [cell for cell in history if cell.strip()] if isinstance(history, list) else []
+    """The cells as run and as written, in order."""
+    history = getattr(running, "history_manager", None)
+    return [cell for cell in history.input_hist_raw if cell.strip()] if history is not None else []
 
 
 def _cells_digest(running: Any) -> str:
