@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import shutil
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from pydantic import TypeAdapter
@@ -37,19 +37,14 @@ class Deployment:
         Holds the plan and a folder for each runner.
     plan
         What is to run.
-    send
-        Tells the gateway which sockets take the requests from now on.
     """
 
-    def __init__(
-        self, folder: Path, plan: RunnerPlan, around: Surroundings, send: Callable[[str, Sequence[Path]], None]
-    ) -> None:
+    def __init__(self, folder: Path, plan: RunnerPlan, around: Surroundings) -> None:
         self.lock = threading.RLock()
         self.leaving = False
+        self.sent: tuple[Path, ...] = ()
         self._folder = folder
         self._around = around
-        self._send = send
-        self._sent: tuple[Path, ...] | None = None
         self.plan = plan
         self.runners = [Runner(path.parent, plan, around) for path in sorted(folder.glob("*/runner.json"))]
         self._complete()
@@ -84,19 +79,23 @@ class Deployment:
     # ---------------------------------------------------------------- what it does
 
     def step(self, now: float, may_start: Callable[[], bool]) -> None:
-        """Do what is due for every runner, and tell the gateway who answers."""
+        """Do what is due for every runner."""
         for runner in self.runners:
             runner.step(now, may_start)
+
+    def sockets(self) -> tuple[Path, ...]:
+        """Where requests are to go: to those that serve the plan, and until all of them answer, to those before."""
         current = self._current()
-        outdated = [runner for runner in self.runners if runner not in current]
+        if not all(runner.answers for runner in current):
+            current = list(self.runners)
+        return tuple(runner.socket for runner in current if runner.answers)
+
+    def release(self, now: float) -> None:
+        """Let those runners go that the gateway sends nothing to and the plan does not need."""
+        current = self._current()
         complete = all(runner.answers for runner in current)
-        stays = current if complete else [*current, *(one for one in outdated if one.answers)]
-        sockets = tuple(runner.socket for runner in stays if runner.answers)
-        if sockets != self._sent:
-            self._send(self.cluster, sockets)
-            self._sent = sockets
-        for runner in outdated:
-            if runner not in stays:
+        for runner in [one for one in self.runners if one not in current]:
+            if runner.socket not in self.sent and (complete or not runner.answers):
                 runner.leave(now)
             if runner.gone:
                 runner.forget()
@@ -118,7 +117,7 @@ class Deployment:
     def observation(self) -> Observation:
         """What callers get: ready as soon as one replica answers; failed when none does and none will."""
         current = self._current()
-        ready = sum(runner.answers and runner.socket in (self._sent or ()) for runner in current)
+        ready = sum(runner.answers and runner.socket in self.sent for runner in current)
         failures = [runner.record.failure for runner in current if runner.record.failure is not None]
         state = RunnerState.READY if ready else RunnerState.FAILED if failures else RunnerState.STARTING
         restarts = sum(runner.record.restarts for runner in current)

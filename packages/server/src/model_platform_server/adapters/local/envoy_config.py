@@ -1,7 +1,7 @@
 """Envoy's configuration as pure functions: plain values in, documents out.
 
-Routes, clusters and the runners of each cluster are three kinds of discovery files, so that a runner that comes or goes
-changes one small file and never rebuilds a cluster that is answering.
+There are two discovery files: routes, and clusters with their runners. (Not a file of runners for each cluster: Envoy
+takes an inotify instance for each file that it watches, of which a user has 128, and ends itself when they run out.)
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Document = dict[str, Any]
 
 TYPES = "type.googleapis.com/envoy."
 NAME = "mp"
-SCOPES = {"rds": f"http.{NAME}.rds.{NAME}", "cds": "cluster_manager.cds"}
+ROUTES_SCOPE, CLUSTERS_SCOPE = f"http.{NAME}.rds.{NAME}", "cluster_manager.cds"
 """Below these names Envoy counts what it took of a discovery file, and what it refused."""
 
 
@@ -42,12 +42,8 @@ class GatewayFiles:
 
     @property
     def clusters(self) -> Path:
-        """The deployments."""
+        """The deployments and their runners."""
         return self.folder / "cds.json"
-
-    def runners(self, cluster: str) -> Path:
-        """The runners of one deployment."""
-        return self.folder / "runners" / f"{cluster}.json"
 
 
 def cluster_name(ref: EndpointRef, deployment: str) -> str:
@@ -58,18 +54,19 @@ def cluster_name(ref: EndpointRef, deployment: str) -> str:
 # ---------------------------------------------------------------- clusters
 
 
-def cluster(name: str, files: GatewayFiles) -> Document:
-    """A deployment.
+def cluster(name: str, sockets: Iterable[Path]) -> Document:
+    """A deployment, and the sockets of its runners that take requests now; with none of them callers get 503.
 
     Envoy's default of 3 retries at a time loses requests when a runner dies under load. Only what the connection
     shows ejects a runner: a model that answers with errors, or is overloaded, is not dead.
     """
     limits = {"max_retries": 1024, "max_connections": 4096, "max_pending_requests": 4096, "max_requests": 4096}
+    addresses = [{"endpoint": {"address": {"pipe": {"path": str(socket)}}}} for socket in sockets]
     return {
         "@type": TYPES + "config.cluster.v3.Cluster",
         "name": name,
-        "type": "EDS",
-        "eds_cluster_config": {"eds_config": _from_file(files.runners(name))},
+        "type": "STATIC",
+        "load_assignment": {"cluster_name": name, "endpoints": [{"lb_endpoints": addresses}] if addresses else []},
         "connect_timeout": "1s",
         "lb_policy": "LEAST_REQUEST",
         "circuit_breakers": {"thresholds": [{"priority": "DEFAULT", **limits}]},
@@ -84,16 +81,6 @@ def cluster(name: str, files: GatewayFiles) -> Document:
             "base_ejection_time": "2s",
             "max_ejection_percent": 50,
         },
-    }
-
-
-def runners(name: str, sockets: Iterable[Path]) -> Document:
-    """The runners of a deployment that take requests now; with none of them callers get 503."""
-    addresses = [{"endpoint": {"address": {"pipe": {"path": str(socket)}}}} for socket in sockets]
-    return {
-        "@type": TYPES + "config.endpoint.v3.ClusterLoadAssignment",
-        "cluster_name": name,
-        "endpoints": [{"lb_endpoints": addresses}] if addresses else [],
     }
 
 
@@ -198,9 +185,8 @@ def bootstrap(files: GatewayFiles, port: int, *, connections: int, server: str) 
 
 def _statistics() -> Sequence[Document]:
     """What we look at. A cluster has a hundred figures by itself: too much for thousands of deployments."""
-    suffixes = ("upstream_rq_active", "version_text", "update_success", "update_rejected", "update_failure")
     prefixes = (f"http.{NAME}.", "cluster_manager.", "listener_manager.", "server.")
-    return [{"prefix": prefix} for prefix in prefixes] + [{"suffix": f".{suffix}"} for suffix in suffixes]
+    return [*({"prefix": prefix} for prefix in prefixes), {"suffix": ".upstream_rq_active"}]
 
 
 def _connection_manager(files: GatewayFiles, server: str) -> Document:

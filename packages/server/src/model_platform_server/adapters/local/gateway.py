@@ -11,7 +11,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 import envoy
@@ -21,7 +21,7 @@ from pydantic import TypeAdapter
 from model_platform_core.errors import TargetUnavailableError
 from model_platform_core.refs import EndpointRef
 from model_platform_server.adapters.local import envoy_config, files, machine, processes, sockets
-from model_platform_server.adapters.local.envoy_config import SCOPES, Document, GatewayFiles
+from model_platform_server.adapters.local.envoy_config import CLUSTERS_SCOPE, ROUTES_SCOPE, Document, GatewayFiles
 from model_platform_server.adapters.local.processes import ProcessIdentity
 from model_platform_server.ports import RoutePlan
 
@@ -37,6 +37,9 @@ _REFUSED = re.compile(r"config update (?:rejected|failure): (?:in \S+, )?(.*?)(?
 _REASON = 400  # characters of Envoy's own words
 
 _plans = TypeAdapter(list[RoutePlan])
+
+Clusters = Mapping[str, tuple[Path, ...]]
+"""Deployments by name, and the sockets of those of their runners that take requests."""
 
 log = logging.getLogger(__name__)
 
@@ -58,11 +61,11 @@ class Gateway:
 
     def __init__(self, folder: Path, socket_folder: Path, *, port: int, seconds: float) -> None:
         self._files = GatewayFiles(folder, socket_folder / "gateway.admin")
-        files.private_folder(folder / "runners")
+        files.private_folder(folder)
         self._wanted_port = port
         self._seconds = seconds
         self._lock = threading.RLock()
-        self._clusters: set[str] = set()
+        self._clusters: Clusters | None = None
         self._refused_until, self._refusal = 0.0, TargetUnavailableError("")
         self._process = self._adopted()
         self._routes = _read_routes(folder / "routes.json")
@@ -101,7 +104,7 @@ class Gateway:
             if processes.alive(self._process):
                 return
             if time.monotonic() < self._refused_until:
-                raise self._refusal
+                raise self._refusal.with_traceback(None)  # else it would grow with each raise
             try:
                 self._start()
             except TargetUnavailableError as error:
@@ -191,8 +194,8 @@ class Gateway:
 
     # ---------------------------------------------------------------- what it does
 
-    def set_runners(self, cluster: str, runners: Sequence[Path]) -> None:
-        """Send the requests for a deployment to these sockets, from now on.
+    def set_clusters(self, clusters: Clusters) -> None:
+        """Know these deployments and runners, and no others.
 
         Raises
         ------
@@ -200,43 +203,16 @@ class Gateway:
             If Envoy refused it or does not run.
         """
         with self._lock:
-            self._put(self._files.runners(cluster), [envoy_config.runners(cluster, runners)], f"cluster.{cluster}")
-
-    def add_cluster(self, cluster: str) -> None:
-        """Know a deployment; it has no runners until they are set.
-
-        Raises
-        ------
-        TargetUnavailableError
-            If Envoy refused it or does not run.
-        """
-        with self._lock:
-            self._set_clusters(self._clusters | {cluster})
-
-    def drop_cluster(self, cluster: str) -> None:
-        """Forget a deployment that no route leads to any more."""
-        with self._lock:
-            self._set_clusters(self._clusters - {cluster})
-            self._files.runners(cluster).unlink(missing_ok=True)
-
-    def keep(self, clusters: Iterable[str]) -> None:
-        """These deployments exist; Envoy is told at the next change, or by `refresh`."""
-        with self._lock:
-            self._clusters = set(clusters)
+            self.ensure()
+            if clusters != self._clusters:
+                documents = [envoy_config.cluster(name, clusters[name]) for name in sorted(clusters)]
+                self._put(self._files.clusters, documents, CLUSTERS_SCOPE)
+                self._clusters = clusters
 
     def refresh(self) -> None:
-        """Bring a gateway that was started by another server, perhaps of another version, up to what is known here."""
+        """Bring the routes that another server wrote, perhaps of another version, up to what is known here."""
         with self._lock:
-            self._set_clusters(self._clusters)
             self._set_routes(self._routes)
-
-    def _set_clusters(self, clusters: set[str]) -> None:
-        names = sorted(clusters)
-        for name in names:
-            if not self._files.runners(name).exists():
-                self._write(self._files.runners(name), [envoy_config.runners(name, [])])
-        self._put(self._files.clusters, [envoy_config.cluster(name, self._files) for name in names], SCOPES["cds"])
-        self._clusters = clusters
 
     def set_route(self, plan: RoutePlan) -> None:
         """Put the traffic of one endpoint where the plan says.
@@ -264,7 +240,7 @@ class Gateway:
     def _set_routes(self, routes: Mapping[EndpointRef, RoutePlan]) -> None:
         plans = [routes[ref] for ref in sorted(routes)]
         document = envoy_config.route_configuration(plans, self._seconds)
-        self._put(self._files.routes, [document], SCOPES["rds"])
+        self._put(self._files.routes, [document], ROUTES_SCOPE)
         if routes != self._routes:
             files.replace(self._files.folder / "routes.json", _plans.dump_json(plans).decode())
             self._routes = dict(routes)
@@ -291,13 +267,10 @@ class Gateway:
             self.ensure()
             with contextlib.suppress(OSError):
                 seen = self._statistics(f"^({re.escape(scope)}|cluster_manager)\\.")
-                # A route or deployment that Envoy has not heard of has no figures: it reads its file when it does.
-                known = f"{scope}.version_text" in seen
-                if seen.get("cluster_manager.warming_clusters") == "0" and (
-                    not known or seen[f"{scope}.version_text"].strip('"') == version
-                ):
+                taken = seen.get(f"{scope}.version_text", "").strip('"') == version
+                if taken and seen.get("cluster_manager.warming_clusters") == "0":
                     return
-                if known and _refusals(seen, scope) > refused:
+                if _refusals(seen, scope) > refused:
                     break
             time.sleep(_CONFIRM_EVERY)
         self._write(file, before if before is not None else self._empty(file))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import shutil
@@ -26,7 +27,7 @@ from model_platform_core.zones import Amount
 from model_platform_server.adapters.local import files, machine, metrics, processes, sockets
 from model_platform_server.adapters.local.deployment import Deployment, read_plan
 from model_platform_server.adapters.local.environments import Environments
-from model_platform_server.adapters.local.gateway import Gateway
+from model_platform_server.adapters.local.gateway import Clusters, Gateway
 from model_platform_server.adapters.local.logs import read_logs
 from model_platform_server.adapters.local.overlay import Overlays, main_file
 from model_platform_server.adapters.local.runner import Surroundings
@@ -73,13 +74,14 @@ class LocalTarget:
             limits=limits,
             patience=patience,
         )
-        self._lock = threading.Lock()
+        self._lock, self._telling = threading.Lock(), threading.Lock()
         self._gateway = Gateway(
             self._state / "gateway", socket_folder, port=gateway_port, seconds=limits.seconds + _GATEWAY_MARGIN
         )
         self._deployments = self._found()
-        self._gateway.keep(deployment.cluster for deployment in self._deployments.values())
+        self._told: Clusters = {}
         self._refreshed = False
+        self._trouble = ""
         self._seen: dict[tuple[EndpointRef, str], Observation] = {}
 
     # ---------------------------------------------------------------- what it can do
@@ -115,14 +117,13 @@ class LocalTarget:
         deployment = self._get(plan.ref, plan.deployment.name)
         if deployment is None:
             folder = self._state / "deployments" / str(plan.ref.zone) / plan.ref.name / plan.deployment.name
-            deployment = Deployment(folder, plan, self._around, self._gateway.set_runners)
-            self._gateway.add_cluster(deployment.cluster)
+            deployment = Deployment(folder, plan, self._around)
             with self._lock:
                 self._deployments[plan.ref, plan.deployment.name] = deployment
         with deployment.lock:
             deployment.leaving = False
             deployment.run(plan)
-            deployment.step(time.time(), self._may_start)
+        self._advance([deployment])
 
     def known(self) -> set[EndpointRef]:
         """The endpoints of which a deployment is here."""
@@ -131,10 +132,10 @@ class LocalTarget:
 
     def observe(self, ref: EndpointRef) -> dict[str, Observation]:
         """The deployments of an endpoint that exist here."""
-        return {
-            deployment.plan.deployment.name: self._step(deployment, time.time(), thorough=False)
-            for deployment in self._of(ref)
-        }
+        found = self._of(ref)
+        with self._warned():
+            self._advance(found)
+        return {deployment.plan.deployment.name: deployment.observation() for deployment in found}
 
     def libraries(self, ref: EndpointRef, deployment: str) -> Mapping[str, str]:
         """Versions of the libraries that a deployment's runner said it serves with."""
@@ -150,11 +151,11 @@ class LocalTarget:
             found.leaving = True
         self._gateway.withdraw(ref, deployment)
         self._drain(found.cluster)
-        self._gateway.drop_cluster(found.cluster)
-        found.end(self._patience.grace)
         with self._lock:
             self._deployments.pop((ref, deployment), None)
             self._seen.pop((ref, deployment), None)
+        self._tell_gateway()
+        found.end(self._patience.grace)
 
     def _drain(self, cluster: str) -> None:
         quiet = 0
@@ -227,43 +228,78 @@ class LocalTarget:
 
     def maintain(self) -> set[EndpointRef]:
         """Look after the gateway and every runner; the endpoints whose observation changed."""
-        changed = set()
-        now = time.time()
-        try:
-            self._look_after_gateway()
-        except ModelPlatformError as error:
-            log.warning("the gateway: %s", error)
         with self._lock:
-            deployments = list(self._deployments.items())
-        for key, deployment in deployments:
-            seen = self._step(deployment, now, thorough=True)
-            if self._seen.get(key) != seen:
-                self._seen[key] = seen
-                changed.add(key[0])
+            deployments = dict(self._deployments)
+        if deployments:
+            with self._warned():
+                self._look_after_gateway()
+        now = time.time()
+        for deployment in deployments.values():
+            if not deployment.leaving:
+                with deployment.lock, self._warned():
+                    deployment.look_after(now)
+        with self._warned():
+            self._advance(list(deployments.values()))
+        seen = {key: deployment.observation() for key, deployment in deployments.items()}
+        changed = {key[0] for key, observation in seen.items() if self._seen.get(key) != observation}
+        self._seen = seen
         return changed
 
-    def _step(self, deployment: Deployment, now: float, *, thorough: bool) -> Observation:
-        """Do what is due for a deployment; what it looks like then. One that is being removed is left alone."""
-        if not deployment.leaving:
-            with deployment.lock:
-                try:
-                    if thorough:
-                        deployment.look_after(now)
-                    deployment.step(now, self._may_start)
-                except ModelPlatformError as error:
-                    log.warning("%s: %s", deployment.cluster, error)
-        return deployment.observation()
-
     def _look_after_gateway(self) -> None:
-        if not self._deployments:
-            return
+        """It runs, and knows what is known here; endpoints do not count as answering while it does not."""
+        self._tell_gateway()
         if not self._refreshed:
             self._gateway.refresh()
             self._refreshed = True
-        self._gateway.ensure()
         self._gateway.rotate_log()
 
     # ---------------------------------------------------------------- inside
+
+    def _advance(self, deployments: Sequence[Deployment]) -> None:
+        """Do what is due for deployments, and tell the gateway who answers now: once for all of them.
+
+        What fails for one keeps nothing from the others; it is raised at the end.
+        """
+        now, errors = time.time(), []
+        staying = [deployment for deployment in deployments if not deployment.leaving]
+        for deployment in staying:
+            with deployment.lock:
+                try:
+                    deployment.step(now, self._may_start)
+                except ModelPlatformError as error:
+                    errors.append(error)
+        if any(one.cluster not in self._told or one.sockets() != one.sent for one in staying):
+            self._tell_gateway()
+        for deployment in staying:
+            with deployment.lock:
+                deployment.release(now)
+        if errors:
+            raise errors[0]
+
+    def _tell_gateway(self) -> None:
+        """Put into force which deployments there are, and which of their runners answer."""
+        with self._telling:
+            with self._lock:
+                deployments = list(self._deployments.values())
+            self._told = {deployment.cluster: deployment.sockets() for deployment in deployments}
+            try:
+                self._gateway.set_clusters(self._told)
+            except ModelPlatformError:
+                self._told = {}
+                raise
+            finally:
+                for deployment in deployments:
+                    deployment.sent = self._told.get(deployment.cluster, ())
+
+    @contextlib.contextmanager
+    def _warned(self) -> Iterator[None]:
+        """What cannot be done while nobody waits for it is done a second later; it is told once."""
+        try:
+            yield
+        except ModelPlatformError as error:
+            if self._trouble != error.message:
+                log.warning("what runs cannot be looked after: %s", error)
+            self._trouble = error.message
 
     def _command(self, plan: RunnerPlan, configuration: Path) -> tuple[list[str], dict[str, str]]:
         """How a runner is started: its model's Python, the overlay, and an environment without anything of ours."""
@@ -307,7 +343,7 @@ class LocalTarget:
                 processes.end(remains, grace=0)
                 shutil.rmtree(place)
                 continue
-            deployment = Deployment(place, plan, self._around, self._gateway.set_runners)
+            deployment = Deployment(place, plan, self._around)
             deployment.adopt(found)
             deployments[plan.ref, plan.deployment.name] = deployment
         return deployments
