@@ -14,14 +14,20 @@ from support.servers import processes_of
 
 def bare_environment(**more: str) -> dict[str, str]:
     """This process's environment without what would change where the client connects, or what Python imports."""
-    unwanted = ("MP_", "JPY_SESSION_NAME", "PAPERMILL_", "PYTHON", "VIRTUAL_ENV")
+    unwanted = ("MP_", "JPY_SESSION_NAME", "PAPERMILL_", "JUPYTER", "PYTHON", "VIRTUAL_ENV")
     return {name: value for name, value in os.environ.items() if not name.startswith(unwanted)} | more
 
 
 @contextlib.contextmanager
 def private_server(state: Path, programs: Path = Path(sys.executable).parent) -> Iterator[dict[str, str]]:
     """The environment to start things in; `programs` is the folder of the user's `mp`, which ends everything."""
-    environment = bare_environment(MP_HOME=str(state))
+    environment = bare_environment(
+        MP_HOME=str(state),
+        IPYTHONDIR=str(state / "ipython"),
+        JUPYTER_CONFIG_DIR=str(state / "jupyter"),
+        JUPYTER_DATA_DIR=str(state / "jupyter"),
+        JUPYTER_RUNTIME_DIR=str(state / "jupyter"),
+    )
     try:
         yield environment
     finally:
@@ -31,14 +37,21 @@ def private_server(state: Path, programs: Path = Path(sys.executable).parent) ->
 
 
 def run(
-    command: Sequence[str | Path], environment: dict[str, str], folder: Path | None = None, seconds: float = 600
+    command: Sequence[str | Path],
+    environment: dict[str, str],
+    folder: Path | None = None,
+    typed: str = "",
+    seconds: float = 600,
 ) -> subprocess.CompletedProcess[str]:
-    """A finished program. Its outputs go through pipes: whatever it left running with them open would hang us."""
+    """A finished program, with what was typed into it.
+
+    Its outputs go through pipes, so whatever it left running with them open would hang us.
+    """
     return subprocess.run(
         [str(part) for part in command],
         env=environment,
         cwd=folder,
-        stdin=subprocess.DEVNULL,
+        input=typed,
         capture_output=True,
         text=True,
         timeout=seconds,
