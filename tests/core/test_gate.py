@@ -44,7 +44,7 @@ def test_everything_that_is_missing_or_refused_is_named_at_once() -> None:
 def test_a_format_that_is_refused_alone_says_so() -> None:
     with pytest.raises(FormatRefusedError) as caught:
         check_registration(RISK, "churn", card(2), UNSAFE)
-    assert caught.value.fields[0].add == "--format skops"
+    assert caught.value.fields[0].add == "install skops beside the model, then publish"
     assert "its format is refused" in caught.value.message
 
 

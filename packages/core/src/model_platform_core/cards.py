@@ -198,7 +198,7 @@ def mandatory_fields(tier: Tier, also: Iterable[str] = ()) -> tuple[str, ...]:
 
 def option_for(field: str) -> str:
     """How a person adds the field on the line that publishes."""
-    shapes = {"data": "--data X_train", "metrics": "--metrics scores", "training": '--training "…"'}
+    shapes = {"data": "--data X_train", "metrics": "--metrics scores", "code": "publish from a saved notebook or file"}
     return shapes.get(field, f'--{field.replace("_", "-")} "…"')
 
 

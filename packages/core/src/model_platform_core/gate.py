@@ -49,7 +49,7 @@ def check_registration(
             FieldProblem(
                 field="format",
                 problem=f"{found} runs code when it is loaded; tier {int(card.tier)} takes skops, ONNX or safetensors",
-                add="--format skops",
+                add="install skops beside the model, then publish",
             )
         )
     if not problems:
