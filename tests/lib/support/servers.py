@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -36,6 +37,16 @@ class RunningServer:
         self.state = state
         self.environment = {**os.environ, "MP_SERVER_OWNER": "alice", "PYTHONPATH": str(HERE), **environment}
         self.process: subprocess.Popen[bytes] | None = None
+
+    def with_gateway_port(self) -> int:
+        """Let the gateway listen on a port that other gateways do not look for, before it has another one."""
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = int(probe.getsockname()[1])
+        folder = self.state / "local" / "gateway"
+        folder.mkdir(mode=0o700, parents=True)
+        (folder / "port").write_text(f"{port}\n")
+        return port
 
     def start(self, *arguments: str, program: tuple[str, ...] = ("model_platform_server",)) -> RunningServer:
         """Start it, or a `program` that behaves as one, and wait until it has announced itself."""

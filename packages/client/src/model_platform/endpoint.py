@@ -17,7 +17,7 @@ from model_platform.display.shown import Shown
 from model_platform.display.surface import Surface, surface_here
 from model_platform.errors import explained, in_python
 from model_platform.logs import LogText
-from model_platform_core.deployments import DeploymentStatus
+from model_platform_core.deployments import DeploymentStatus, EndpointState
 from model_platform_core.errors import ModelPlatformError, error_from_code
 from model_platform_core.refs import EndpointRef
 from model_platform_core.wire import EndpointMetrics, EndpointResource, TokenRequest, ZoneUsage
@@ -220,6 +220,8 @@ def _take_back(client: Client, ref: EndpointRef, *, existed: bool) -> None:
 def _failure(resource: EndpointResource, failed: DeploymentStatus) -> ModelPlatformError:
     failure, live = failed.failure, resource.status.live()
     assert failure is not None
+    if resource.status.state is EndpointState.FAILED:
+        live = None
     still = f" Version {live.version} still answers." if live else ""
     message = f"{resource.name} version {failed.spec.version} was not deployed: {failure.message}{still}"
     return error_from_code(failure.code, message, hint=failure.hint)

@@ -55,7 +55,7 @@ def compose(settings: Settings) -> Composition:
         uploads=FileUploads(state / "uploads"),
         registry=registry,
         keys=SigningKeys(state / "endpoint-key.pem"),
-        target=LocalTarget(state / "local"),
+        target=LocalTarget(state / "local", gateway_port=settings.gateway_port),
         clock=clock,
     )
     return Composition(platform, registry, Reconciler(platform))

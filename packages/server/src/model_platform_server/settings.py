@@ -12,7 +12,8 @@ class Settings(BaseSettings):
 
     `state` holds everything the server keeps on disk. `database_url` is SQLite in there unless another is given.
     `allowed_hosts` are names under which the server may be addressed beyond loopback, `allowed_origins` pages of
-    others that may call it. `owner` is the person of the embedded server.
+    others that may call it. `owner` is the person of the embedded server. `gateway_port` is where endpoints answer;
+    0 means where they did before, the first time 8800 or a free one near it.
     """
 
     model_config = SettingsConfigDict(env_prefix="MP_SERVER_", extra="ignore")

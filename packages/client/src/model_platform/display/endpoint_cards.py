@@ -91,6 +91,8 @@ def failure_card(resource: EndpointResource, failed: DeploymentStatus) -> Card:
     live = resource.status.live()
     step = next((one.name for one in resource.status.progress if one.state is StepState.FAILED), "runner")
     meanwhile = f"version {live.version} still answers" if live else "no version answered before, so the URL gives 503"
+    if live and resource.status.state is EndpointState.FAILED:
+        meanwhile = f"version {live.version} does not answer either"
     change: list[tuple[str, Inline]] = [("change", code(failure.hint))] if failure.hint else []
     log = "\n".join(failure.log_tail)
     return Card(
