@@ -15,7 +15,7 @@ from pathlib import Path
 from model_platform_core.errors import EnvironmentFailedError
 from model_platform_core.lineage import EnvironmentRecord
 from model_platform_server.adapters.local import files, uv
-from model_platform_server.adapters.local.interpreters import Interpreter, interpreter
+from model_platform_server.adapters.local.interpreters import Interpreter, interpreter, own
 from model_platform_server.adapters.local.requirements import Needs, needs_of
 from model_platform_server.ports import RunnerPlan
 
@@ -51,20 +51,17 @@ class Environments:
         """
         found = self.find(plan)
         if found is None:
-            found = self._build(needs_of(plan), report)
+            found = self._build(needs_of(plan), _base(plan), report)
         if found.interpreter.version < _OLDEST:
-            version = ".".join(map(str, found.interpreter.version))
             raise EnvironmentFailedError(
-                f"The model was made with Python {version}; models are served with Python 3.10 or later.",
+                f"The model was made with Python {_minor(found.interpreter)}; models are served with Python 3.10 or later.",
                 hint="train and publish it with a newer Python",
             )
         return found
 
     def _borrowed(self, record: EnvironmentRecord | None, needs: Needs) -> Environment | None:
-        if record is None or record.interpreter is None or record.host != platform.node():
-            return None
-        found = interpreter(Path(record.interpreter))
-        if found is None or ".".join(map(str, found.version)) != needs.python:
+        found = _maker(record)
+        if record is None or found is None or _minor(found) != needs.python:
             return None
         paths = tuple(path for path in record.paths if path not in found.paths and Path(path).is_dir())
         return None if found.lacks(needs.lines, paths) else Environment(found, paths)
@@ -73,13 +70,13 @@ class Environments:
         found = interpreter(self._folder / needs.key / "bin" / "python")
         return Environment(found) if found else None
 
-    def _build(self, needs: Needs, report: Callable[[str], None]) -> Environment:
+    def _build(self, needs: Needs, base: Path | None, report: Callable[[str], None]) -> Environment:
         final = self._folder / needs.key
         with self._alone(needs.key, report):
             if self._built(needs) is None:
                 made = Path(tempfile.mkdtemp(dir=self._folder, prefix=".making-"))
                 try:
-                    uv.make_environment(made / "env", needs.python, report)
+                    uv.make_environment(made / "env", needs.python, base, report)
                     uv.install(needs.lines, made / "env" / "bin" / "python", report)
                     shutil.rmtree(final, ignore_errors=True)
                     (made / "env").rename(final)
@@ -103,3 +100,21 @@ class Environments:
             yield
         finally:
             os.close(descriptor)
+
+
+def _maker(record: EnvironmentRecord | None) -> Interpreter | None:
+    """The Python that made a model, if that was on this machine and is still there."""
+    if record is None or record.interpreter is None or record.host != platform.node():
+        return None
+    return interpreter(Path(record.interpreter))
+
+
+def _base(plan: RunnerPlan) -> Path | None:
+    """A Python of the right minor version of which we know: the one that made the model, or our own."""
+    wanted = needs_of(plan).python
+    known = [_maker(plan.environment), own()]
+    return next((found.python for found in known if found and _minor(found) == wanted), None)
+
+
+def _minor(found: Interpreter) -> str:
+    return ".".join(map(str, found.version))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -51,8 +50,13 @@ _REASONS = (
 )
 
 
-def make_environment(folder: Path, python: str, report: Callable[[str], None]) -> None:
+def make_environment(folder: Path, python: str, base: Path | None, report: Callable[[str], None]) -> None:
     """A virtual environment of a Python of this minor version, `3.11`, that can be moved.
+
+    Parameters
+    ----------
+    base
+        A Python of that version, where one is known; else uv looks for one.
 
     Raises
     ------
@@ -60,11 +64,10 @@ def make_environment(folder: Path, python: str, report: Callable[[str], None]) -
         If there is no such Python here.
     """
     report(f"making an environment of Python {python}")
-    own = f"{sys.version_info.major}.{sys.version_info.minor}"
-    wanted = sys.executable if python == own else python
+    wanted = str(base) if base else python
     status, said = _run(["venv", "--relocatable", "--no-project", "--python", wanted, str(folder)], report)
     if status != 0:
-        if re.search("no interpreter found|no download|is not supported but", said, re.IGNORECASE):
+        if re.search("no interpreter found|no download|is not supported but|failed to inspect", said, re.IGNORECASE):
             raise EnvironmentFailedError(
                 f"Python {python}, with which the model was made, is not on this machine.",
                 hint=f"uv python install {python}",
