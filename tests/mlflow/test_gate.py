@@ -102,7 +102,7 @@ def test_a_card_comes_in_three_ways_and_the_later_wins(world: World) -> None:
         ({"mp.card.notes": "1.0"}, {"notes": "1.0"}),
         ({"mp.card.review_by": "2027-01-01"}, {"review_by": "2027-01-01"}),
         (
-            {"mp.card.resources": "{cpu: 2, memory: 1073741824}"},
+            {"mp.card.resources": '{"cpu": 2, "memory": 1073741824}'},
             {"resources": {"cpu": 2.0, "memory": 1 << 30, "gpu": 0}},
         ),
         ({"mp.card.personal_data": "pseudonymised"}, {"personal_data": "pseudonymised"}),
