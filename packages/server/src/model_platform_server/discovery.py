@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
+import logging
 import os
 import platform as machine
+import signal
 import sys
 import threading
 import time
@@ -24,6 +27,8 @@ DISCOVERY_FILE = "server.json"
 LOCK_FILE = "server.lock"
 HEARTBEAT_SECONDS = 10.0
 STALE_SECONDS = 60.0
+
+log = logging.getLogger(__name__)
 
 
 class StateDirectory:
@@ -89,14 +94,30 @@ class StateDirectory:
 
     def _beat(self) -> None:
         while not self._stopping.wait(HEARTBEAT_SECONDS):
-            (self.path / DISCOVERY_FILE).touch()
+            if not self._is_held():
+                log.error("%s was removed or replaced under this server; it ends", self.path)
+                os.kill(os.getpid(), signal.SIGTERM)
+                return
+            with contextlib.suppress(OSError):  # a disk that cannot be written is told by whoever has to write
+                os.utime(self.path / DISCOVERY_FILE)
+
+    def _is_held(self) -> bool:
+        """Whether the folder is still the one that was taken: who removes it, or puts another in its place, means it."""
+        assert self._lock is not None
+        try:
+            return os.path.samestat(os.fstat(self._lock.fileno()), (self.path / LOCK_FILE).stat())
+        except FileNotFoundError:
+            return False
+        except OSError:
+            return True
 
     def release(self) -> None:
         """Take the file back and let the folder go."""
         self._stopping.set()
         if self._beating is not None:
             self._beating.join()
-            (self.path / DISCOVERY_FILE).unlink(missing_ok=True)
+            if self._is_held():
+                (self.path / DISCOVERY_FILE).unlink(missing_ok=True)
         if self._lock is not None:
             self._lock.close()
 

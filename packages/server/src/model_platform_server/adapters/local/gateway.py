@@ -116,13 +116,20 @@ class Gateway:
         files.rotate(self._log)
 
     def _adopted(self) -> ProcessIdentity | None:
-        """The Envoy that an earlier server started, also if that server died before it could write so down."""
+        """The Envoy that an earlier server started, also if that server died before it could write so down.
+
+        One that cannot be asked is ended: its folder was removed under it, or it has only just begun.
+        """
         written = files.read(self._record)
         known = ProcessIdentity.model_validate_json(written) if written else None
         if processes.alive(known):
             return known
         found = processes.running(lambda argument: argument == str(self._files.bootstrap))
-        return next((one for several in found.values() for one in several), None)
+        for identity in [one for several in found.values() for one in several]:
+            if self._live():
+                return identity
+            processes.kill(identity)
+        return None
 
     def _start(self) -> None:
         if problems := machine.check_machine():

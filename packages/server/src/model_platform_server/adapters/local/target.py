@@ -332,20 +332,23 @@ class LocalTarget:
             return [deployment for (owner, _), deployment in self._deployments.items() if owner == ref]
 
     def _found(self) -> dict[tuple[EndpointRef, str], Deployment]:
-        """What an earlier server left: its deployments and their processes. Folders without a plan are remains."""
+        """What an earlier server left: its deployments and their processes.
+
+        Folders without a plan are remains, and so are runners whose folder is gone.
+        """
         folder = self._state / "deployments"
-        found = processes.running(_mentions(self._state))
+        found = processes.running(lambda argument: argument.startswith(f"{folder}/"))
         deployments = {}
         for place in sorted(folder.glob("*/*/*")):
             plan = read_plan(place)
             if plan is None:
-                remains = [one for path, several in found.items() if path.startswith(f"{place}/") for one in several]
-                processes.end(remains, grace=0)
                 shutil.rmtree(place)
                 continue
+            mine = {path: found.pop(path) for path in list(found) if path.startswith(f"{place}/")}
             deployment = Deployment(place, plan, self._around)
-            deployment.adopt(found)
+            deployment.adopt(mine)
             deployments[plan.ref, plan.deployment.name] = deployment
+        processes.end([one for several in found.values() for one in several], grace=0)
         return deployments
 
     def _refuse_what_cannot_be(self, plan: RunnerPlan) -> None:
