@@ -15,7 +15,7 @@ CLASSES = [cls for _, cls in inspect.getmembers(errors, inspect.isclass) if issu
 def test_every_class_has_a_code_of_its_own() -> None:
     codes = [cls.code for cls in CLASSES]
     assert len(set(codes)) == len(codes)
-    assert set(all_codes()) == set(codes) - {"internal_error"}
+    assert set(all_codes()) >= set(codes) - {"internal_error"}  # a face may have refusals of its own beside these
     assert all_codes() == sorted(all_codes())
 
 
