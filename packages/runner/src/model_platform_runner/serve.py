@@ -10,11 +10,11 @@ from pathlib import Path
 from time import perf_counter
 
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from model_platform_runner.errors import StartError
 from model_platform_runner.http import Application
 from model_platform_runner.service import Service
+from model_platform_runner.transport import WholeAnswers
 
 _BACKLOG = 2048
 _KEEP_ALIVE_SECONDS = 3900  # longer than a gateway keeps idle connections, so that it is never we who end one
@@ -105,7 +105,7 @@ def _server(application: Application) -> _Server:
     return _Server(
         uvicorn.Config(
             application,
-            http=HttpToolsProtocol,
+            http=WholeAnswers,
             ws="none",
             lifespan="off",
             interface="asgi3",
