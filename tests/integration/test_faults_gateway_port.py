@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
+import psutil
 import pytest
 
 from model_platform.deploying import DeployOrder, deploy
@@ -53,7 +54,7 @@ def test_a_port_that_is_taken_is_told_with_what_to_do_and_endpoints_return_when_
         with taken(home, port):
             home.start()
             (told,) = client.whoami().targets[0].missing
-            assert f"port {port} is taken by python (process {os.getpid()})" in told
+            assert f"port {port} is taken by {psutil.Process().name()} (process {os.getpid()})" in told
             assert f"write another port into {home.state / 'local' / 'gateway' / 'port'}" in told
             publish_small(client, "churn")
             with pytest.raises(TargetUnavailableError, match=f"port {port} is taken by ") as failed:
