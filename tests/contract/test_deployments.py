@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import httpx
 import pytest
 
@@ -53,6 +55,21 @@ def test_every_call_twice_is_as_once(target: DeploymentTarget, harness: Harness,
         target.route(RoutePlan(REF, {}))
     assert target.observe(REF) == {}
     target.remove(EndpointRef("dev", "never-there"), "v1")
+
+
+def test_several_endpoints_come_and_go_at_once(target: DeploymentTarget, small: SavedModel) -> None:
+    refs = [EndpointRef("dev", f"model-{number}") for number in range(6)]
+
+    def come_and_answer(ref: EndpointRef) -> list[object]:
+        bring_up(target, plan(small, ref=ref))
+        return target.call(f"/{ref}", [[1, 2]], None)
+
+    with ThreadPoolExecutor(len(refs)) as pool:
+        assert list(pool.map(come_and_answer, refs)) == [[{"prediction": 3.0}]] * 6
+        assert set(refs) <= target.known()
+        list(pool.map(lambda ref: target.remove(ref, "v1"), refs[1:]))
+    assert target.known() == {refs[0]}
+    assert target.call(f"/{refs[0]}", [[1, 2]], None) == [{"prediction": 3.0}]
 
 
 def test_maintain_tells_whose_observation_changed(harness: Harness, small: SavedModel) -> None:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+from pathlib import Path
 
 import httpx
+import pytest
 
+from model_platform_core.errors import StorageUnavailableError
 from model_platform_server.adapters.local.files import replace
+from model_platform_server.adapters.local.target import LocalTarget, stop_everything
 from model_platform_server.ports import RoutePlan
 from support.servers import wait_until
 from targets.harness import REF, LocalHarness, bring_up, maintained, settled
@@ -78,3 +83,46 @@ def test_a_log_that_has_grown_is_rotated_and_read_on(harness: LocalHarness, smal
     assert log.with_name("runner.log.1").stat().st_size > 5 << 20
     httpx.post(url, json=PAIR)
     assert any('"call"' in line.text for line in followed)
+
+
+def test_a_state_directory_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StorageUnavailableError, match=f"{tmp_path}/file/state"):
+        LocalTarget(tmp_path / "file" / "state")
+
+
+def test_a_full_disk_is_told_and_leaves_nothing_half_made(small_disk: Path, small: SavedModel) -> None:
+    target = LocalTarget(small_disk / "state")
+    with pytest.raises(StorageUnavailableError, match="No space left"):
+        target.prepare(plan(small), lambda _words: None)
+    assert list((small_disk / "state" / "overlays").iterdir()) == []
+    assert stop_everything(small_disk / "state") == 0
+
+
+def test_what_runs_goes_on_while_the_disk_is_full_and_what_does_not_comes_back_when_it_is_not(
+    small_disk: Path, tmp_path: Path, small: SavedModel
+) -> None:
+    """The state lies on the small disk, what is large beside it."""
+    harness = LocalHarness(small_disk / "state")
+    (small_disk / "state" / "overlays").rmdir()
+    (tmp_path / "overlays").mkdir()
+    (small_disk / "state" / "overlays").symlink_to(tmp_path / "overlays")
+    try:
+        url = bring_up(harness.target, plan(small))
+        _fill(small_disk / "filler")
+        assert httpx.post(url, json=PAIR).status_code == 200
+        harness.kill_runner(REF, "v1")
+        with maintained(harness.target):
+            wait_until(lambda: harness.target.observe(REF)["v1"].ready_replicas == 0)
+            assert httpx.post(url, json=PAIR).status_code == 503
+            (small_disk / "filler").unlink()
+            assert settled(harness.target, plan(small)).ready_replicas == 1
+            assert httpx.post(url, json=PAIR).status_code == 200
+    finally:
+        harness.end()
+
+
+def _fill(file: Path) -> None:
+    with contextlib.suppress(OSError), file.open("wb", buffering=0) as open_file:
+        while True:
+            open_file.write(b"x" * 1024)

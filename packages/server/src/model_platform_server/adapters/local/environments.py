@@ -72,7 +72,7 @@ class Environments:
 
     def _build(self, needs: Needs, base: Path | None, report: Callable[[str], None]) -> Environment:
         final = self._folder / needs.key
-        with self._alone(needs.key, report):
+        with files.storing(final), self._alone(needs.key, report):
             if self._built(needs) is None:
                 made = Path(tempfile.mkdtemp(dir=self._folder, prefix=".making-"))
                 try:

@@ -6,6 +6,7 @@ import contextlib
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 from model_platform_core.errors import StorageUnavailableError
@@ -13,24 +14,31 @@ from model_platform_core.errors import StorageUnavailableError
 _LOG_BYTES = 5 << 20
 
 
-def private_folder(path: Path) -> Path:
-    """A folder of mode 0700, made if it is not there."""
-    try:
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as error:
-        raise StorageUnavailableError(f"{path} cannot be made: {error.strerror}.") from error
-    return path
-
-
-def replace(path: Path, text: str) -> None:
-    """Put a file of mode 0600 in place by a move within its folder.
+@contextlib.contextmanager
+def storing(path: Path) -> Iterator[None]:
+    """What the disk refuses in this block becomes an error that says so.
 
     Raises
     ------
     StorageUnavailableError
-        If the disk is full or the folder cannot be written.
+        If the disk is full, or may not be written.
     """
     try:
+        yield
+    except OSError as error:
+        raise StorageUnavailableError(f"{path} cannot be written: {error.strerror or error}.") from error
+
+
+def private_folder(path: Path) -> Path:
+    """A folder of mode 0700, made if it is not there; raises as `storing` does."""
+    with storing(path):
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return path
+
+
+def replace(path: Path, text: str) -> None:
+    """Put a file of mode 0600 in place by a move within its folder; raises as `storing` does."""
+    with storing(path):
         descriptor, beside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         try:
             with os.fdopen(descriptor, "w") as file:
@@ -39,8 +47,6 @@ def replace(path: Path, text: str) -> None:
         except BaseException:
             Path(beside).unlink(missing_ok=True)
             raise
-    except OSError as error:
-        raise StorageUnavailableError(f"{path} cannot be written: {error.strerror}.") from error
 
 
 def read(path: Path) -> str | None:
@@ -59,6 +65,8 @@ def size(path: Path) -> int:
 
 def rotate(log: Path) -> None:
     """Keep one file of older lines beside a log that has grown; whoever appends to it goes on at its new beginning."""
-    if size(log) > _LOG_BYTES:
+    if size(log) <= _LOG_BYTES:
+        return
+    with storing(log):
         shutil.copyfile(log, log.with_suffix(".log.1"))
         os.truncate(log, 0)

@@ -41,14 +41,17 @@ class Overlays:
         final = self._folder / f"{interpreter.abi}-{_digest(source, requirements)}"
         if final.is_dir():
             return final
-        with tempfile.TemporaryDirectory(dir=self._folder, prefix=".making-") as made:
+        with files.storing(final), tempfile.TemporaryDirectory(dir=self._folder, prefix=".making-") as made:
             if interpreter.abi == interpreters.own().abi:
                 for distribution in _closure(requirements):
                     _lay(distribution, Path(made))
             else:
                 report("fetching the runner's packages")
                 install(requirements, interpreter.python, report, target=Path(made))
-            shutil.copytree(source, Path(made) / _PACKAGE, ignore=shutil.ignore_patterns("__pycache__"))
+            for module in _modules(source):
+                at = Path(made) / _PACKAGE / module.relative_to(source)
+                at.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(module, at)
             self._keep(Path(made), final)
         return final
 
@@ -84,10 +87,13 @@ def _requirements() -> list[str]:
 
 def _digest(source: Path, requirements: list[str]) -> str:
     digest = hashlib.sha256(repr(requirements).encode())
-    for path in sorted(source.rglob("*")):
-        if path.is_file() and "__pycache__" not in path.parts:
-            digest.update(str(path.relative_to(source)).encode() + b"\0" + path.read_bytes())
+    for module in _modules(source):
+        digest.update(str(module.relative_to(source)).encode() + b"\0" + module.read_bytes())
     return digest.hexdigest()[:12]
+
+
+def _modules(source: Path) -> list[Path]:
+    return sorted(path for path in source.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
 
 
 def _closure(requirements: list[str]) -> Iterator[metadata.Distribution]:
