@@ -1,4 +1,4 @@
-"""A real server with other figures: `python -m support.altered '{"module:NAME": value}' --state DIR …`."""
+"""A real server with other figures: `python -m support.altered '{"serving:LOG_BYTES": 2000}' --state DIR …`."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from typing import Any
 from model_platform_server.__main__ import main
 
 
-def program(**figures: Any) -> tuple[str, ...]:
-    """What to start as a server; modules are written with `__` for the dot, the name last: `a__b__NAME=3`."""
+def program(figures: dict[str, Any]) -> tuple[str, ...]:
+    """What to start as a server; figures by module of the server and name."""
     return ("support.altered", json.dumps(figures))
 
 
 if __name__ == "__main__":
     for place, value in json.loads(sys.argv[1]).items():
-        *module, name = f"model_platform_server__{place}".split("__")
-        setattr(importlib.import_module(".".join(module)), name, value)
+        module, name = place.split(":")
+        setattr(importlib.import_module(f"model_platform_server.{module}"), name, value)
     sys.exit(main(sys.argv[2:]))

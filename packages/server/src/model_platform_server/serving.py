@@ -5,9 +5,12 @@ from __future__ import annotations
 import getpass
 import logging
 import logging.handlers
+import os
 import secrets
+import signal
 import socket
 from pathlib import Path
+from typing import NoReturn
 
 import uvicorn
 
@@ -22,6 +25,8 @@ from model_platform_server.settings import Settings
 PORT_FILE = "server.port"
 LOG_BYTES, LOG_FILES = 5 << 20, 3
 
+log = logging.getLogger(__name__)
+
 
 def serve(settings: Settings) -> None:
     """Run until told to stop (SIGTERM, SIGINT). Endpoints go on answering afterwards.
@@ -33,6 +38,8 @@ def serve(settings: Settings) -> None:
     ServerUnavailableError
         If another server holds it, or the port is taken.
     """
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _end)
     directory = StateDirectory(settings.state)
     directory.hold()
     _log_to(directory.path / "logs")
@@ -67,8 +74,17 @@ def _serve(settings: Settings, directory: StateDirectory, listener: socket.socke
     try:
         server.run(sockets=[listener])
     finally:
-        composition.reconciler.stop()
+        if not composition.reconciler.stop():
+            log.warning("a step is still under way; the next server takes it up")
+            directory.release()
+            logging.shutdown()
+            os._exit(0)  # Python itself would wait for the step: for an environment that is being built, minutes
         composition.registry.stop()
+
+
+def _end(_number: int, _frame: object) -> NoReturn:
+    """Leave by the way of all `finally`; uvicorn ends by itself and then sends the signal once more."""
+    raise SystemExit(0)
 
 
 def _listen(settings: Settings, state: Path) -> socket.socket:

@@ -6,7 +6,7 @@ import datetime as dt
 import logging
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 
 from model_platform_core.refs import EndpointRef
 from model_platform_server.reconcile.endpoint import EndpointReconciler
@@ -15,6 +15,7 @@ from model_platform_server.services.platform import Platform
 TICK_SECONDS = 1.0
 SWEEP_SECONDS = 300.0
 TRY_AGAIN_SECONDS = 5.0
+STOP_SECONDS = 5.0
 ABANDONED_AFTER = dt.timedelta(days=1)
 
 log = logging.getLogger(__name__)
@@ -29,6 +30,7 @@ class Reconciler:
         self._busy: set[EndpointRef] = set()
         self._again: set[EndpointRef] = set()
         self._trouble: dict[EndpointRef, float] = {}  # when to try again
+        self._under_way: set[Future[None]] = set()
         self._lock = threading.Lock()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="reconciler", daemon=True)
@@ -37,12 +39,13 @@ class Reconciler:
         """Begin."""
         self._thread.start()
 
-    def stop(self) -> None:
-        """Stop between steps; what runs goes on running."""
+    def stop(self) -> bool:
+        """Stop between steps; what runs goes on running. False if some step does not come to its end in time."""
         self._stopping.set()
         self._platform.changes.reconciler.set()
-        self._thread.join(10)
-        self._pool.shutdown(wait=True, cancel_futures=True)
+        self._thread.join(STOP_SECONDS)
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        return not wait(set(self._under_way), STOP_SECONDS).not_done
 
     def _run(self) -> None:
         first, swept = True, -SWEEP_SECONDS
@@ -91,7 +94,9 @@ class Reconciler:
                 self._again.add(ref)
                 return
             self._busy.add(ref)
-        self._pool.submit(self._work, ref)
+        future = self._pool.submit(self._work, ref)
+        self._under_way.add(future)
+        future.add_done_callback(self._under_way.discard)
 
     def _work(self, ref: EndpointRef) -> None:
         try:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 _WAIT_SECONDS = 60.0
+_STOP_SECONDS = 10.0
 
 
 class MlflowRegistry:
@@ -65,7 +66,7 @@ class MlflowRegistry:
     def stop(self) -> None:
         """Close the database connections that nobody uses."""
         if self._thread is not None:
-            self._thread.join()
+            self._thread.join(_STOP_SECONDS)
         if self._stores is not None:
             self._stores.registry.engine.dispose()
 
