@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -25,6 +27,9 @@ def mp(server: RunningServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """The client package, connected to the module's server."""
     import model_platform
 
+    with warnings.catch_warnings():  # MLflow warns of itself while it is imported
+        warnings.simplefilter("ignore")
+        importlib.import_module("mlflow.pyfunc")
     monkeypatch.setenv("MP_HOME", str(server.state))
     for name in ("MP_SERVER", "MP_TOKEN"):
         monkeypatch.delenv(name, raising=False)

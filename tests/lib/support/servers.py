@@ -50,8 +50,8 @@ class RunningServer:
 
     def start(self, *arguments: str, program: tuple[str, ...] = ("model_platform_server",)) -> RunningServer:
         """Start it, or a `program` that behaves as one, and wait until it has announced itself."""
-        if self.process is not None and self.process.poll() is not None:
-            self._wait()  # somebody else has ended it
+        if self.process is not None:
+            self._wait()  # somebody else has told it to end
         command = [sys.executable, "-m", *program, "--state", str(self.state), *arguments]
         self.process = subprocess.Popen(
             command, env=self.environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE

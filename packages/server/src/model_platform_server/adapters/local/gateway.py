@@ -31,8 +31,8 @@ _CONNECTIONS = 10_000
 _START_SECONDS = 30
 _PAUSE_SECONDS = 2
 _PORTS = 5  # that are tried the first time
-_CONFIRM_SECONDS = 20
-_CONFIRM_EVERY = 0.002
+_CONFIRM_SECONDS = 10
+_CONFIRM_EVERY, _CONFIRM_RARELY = 0.002, 0.1  # in the first second, and after it
 _REFUSED = re.compile(r"config update (?:rejected|failure): (?:in \S+, )?(.*?)(?:: \{|$)")
 _REASON = 400  # characters of Envoy's own words
 
@@ -126,10 +126,15 @@ class Gateway:
             return known
         found = processes.running(lambda argument: argument == str(self._files.bootstrap))
         for identity in [one for several in found.values() for one in several]:
-            if self._live():
+            if self._live() and self._watches_here(identity):
                 return identity
             processes.kill(identity)
         return None
+
+    def _watches_here(self, identity: ProcessIdentity) -> bool:
+        with contextlib.suppress(psutil.Error):
+            return psutil.Process(identity.pid).cwd() == str(self._files.folder)  # one that was removed is called so
+        return False
 
     def _start(self) -> None:
         if problems := machine.check_machine():
@@ -262,28 +267,43 @@ class Gateway:
     # ---------------------------------------------------------------- files
 
     def _put(self, file: Path, resources: list[Document], scope: str) -> None:
-        """Replace a discovery file and wait until Envoy acts on it; the file stays as it was if Envoy refuses it."""
+        """Replace a discovery file and wait until Envoy acts on it; the file stays as it was if Envoy refuses it.
+
+        An Envoy that does neither is deaf: the folder that it watches is not this one any more. It is started again.
+        """
         self.ensure()
         before = _resources(file)
         if before == resources:
             return
         refused, log_end = self._refused(scope), files.size(self._log)
         version = self._write(file, resources)
-        deadline = time.monotonic() + _CONFIRM_SECONDS
-        while time.monotonic() < deadline:
+        taken = self._taken(scope, version, refused)
+        if taken is None and self._process is not None:
+            log.warning("the gateway does not see its files; it is started again")
+            processes.end([self._process], grace=1)
+            self.ensure()
+            refused, log_end = 0, 0
+            taken = self._taken(scope, version, refused)
+        if not taken:
+            self._write(file, before if before is not None else self._empty(file))
+            said = [found[1] for line in self._log_after(log_end) if (found := _REFUSED.search(line))]
+            reason = said[-1][:_REASON].rstrip(" .") if said else "it did not take it in time"
+            raise TargetUnavailableError(f"The gateway keeps what it had: {reason}.")
+
+    def _taken(self, scope: str, version: str, refused: int) -> bool | None:
+        """Whether Envoy took a version or refused it; None if neither comes."""
+        began = time.monotonic()
+        while (passed := time.monotonic() - began) < _CONFIRM_SECONDS:
             self.ensure()
             with contextlib.suppress(OSError):
                 seen = self._statistics(f"^({re.escape(scope)}|cluster_manager)\\.")
-                taken = seen.get(f"{scope}.version_text", "").strip('"') == version
-                if taken and seen.get("cluster_manager.warming_clusters") == "0":
-                    return
+                known = seen.get(f"{scope}.version_text", "").strip('"') == version
+                if known and seen.get("cluster_manager.warming_clusters") == "0":
+                    return True
                 if _refusals(seen, scope) > refused:
-                    break
-            time.sleep(_CONFIRM_EVERY)
-        self._write(file, before if before is not None else self._empty(file))
-        said = [found[1] for line in self._log_after(log_end) if (found := _REFUSED.search(line))]
-        reason = said[-1][:_REASON].rstrip(" .") if said else "it did not take it in time"
-        raise TargetUnavailableError(f"The gateway keeps what it had: {reason}.")
+                    return False
+            time.sleep(_CONFIRM_EVERY if passed < 1 else _CONFIRM_RARELY)
+        return None
 
     def _write(self, file: Path, resources: list[Document]) -> str:
         version = str(time.time_ns())
