@@ -13,8 +13,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from model_platform_core.environments import EnvironmentRecord
 from model_platform_core.errors import EnvironmentFailedError
-from model_platform_core.lineage import EnvironmentRecord
 from model_platform_server.adapters.local.environments import Environments
 from model_platform_server.ports import RunnerPlan
 from targets import models

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from model_platform_core.environments import EnvironmentRecord
 from model_platform_core.errors import EnvironmentFailedError
-from model_platform_core.lineage import EnvironmentRecord
 from model_platform_server.adapters.local.requirements import Needs, needs_of
 from model_platform_server.ports import RunnerPlan
 from targets import models

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 
-from model_platform_core.lineage import EnvironmentRecord, Lineage
+from model_platform_core.environments import EnvironmentRecord
+from model_platform_core.lineage import Lineage
 from model_platform_core.models import ModelVersion
 from model_platform_core.parity import ParityReport
 from model_platform_server.reconcile.proof import parity_failure, words_of

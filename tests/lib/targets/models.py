@@ -14,7 +14,7 @@ from pathlib import Path
 
 from model_platform_core.cards import Resources
 from model_platform_core.deployments import Access, DeploymentSpec
-from model_platform_core.lineage import EnvironmentRecord
+from model_platform_core.environments import EnvironmentRecord
 from model_platform_core.models import FileEntry, manifest_digest
 from model_platform_core.refs import EndpointRef
 from model_platform_server.ports import RunnerPlan

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
+from model_platform_core.environments import EnvironmentRecord
 from model_platform_core.values import Observed, Sha256
 
 
@@ -14,21 +15,6 @@ class DataFingerprint(Observed):
     sha256: Sha256
     rows: int | None = None
     columns: int | None = None
-
-
-class EnvironmentRecord(Observed):
-    """The environment in which the model was made.
-
-    `packages` are `name==version` of what the model needs; `interpreter` is the path of the Python that made it, a hint
-    that holds on the machine of `host` only.
-    """
-
-    python: str
-    platform: str
-    packages: tuple[str, ...] = ()
-    interpreter: str | None = None
-    paths: tuple[str, ...] = ()
-    host: str | None = None
 
 
 class Lineage(Observed):

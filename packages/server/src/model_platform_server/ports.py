@@ -24,8 +24,9 @@ from model_platform_core.deployments import (
     EndpointStatus,
     Failure,
 )
+from model_platform_core.environments import EnvironmentRecord
 from model_platform_core.events import Event, NewEvent
-from model_platform_core.lineage import EnvironmentRecord, Lineage
+from model_platform_core.lineage import Lineage
 from model_platform_core.models import FileEntry, ModelVersion, RegisteredModel
 from model_platform_core.refs import EndpointRef, ModelRef, VersionRef
 from model_platform_core.wire import (

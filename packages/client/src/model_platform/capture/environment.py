@@ -14,7 +14,7 @@ from pathlib import Path
 
 from packaging.requirements import InvalidRequirement, Requirement
 
-from model_platform_core.lineage import EnvironmentRecord
+from model_platform_core.environments import EnvironmentRecord
 
 
 def pinned(names: Iterable[str]) -> list[str]:

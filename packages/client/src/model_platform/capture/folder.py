@@ -18,8 +18,9 @@ from model_platform.capture.result import Found, Published
 from model_platform.client import Client
 from model_platform.display.progress import Progress
 from model_platform_core.cards import REVIEW_MONTHS, Tier, parse_card
+from model_platform_core.environments import EnvironmentRecord
 from model_platform_core.errors import InvalidModelError
-from model_platform_core.lineage import EnvironmentRecord, Lineage
+from model_platform_core.lineage import Lineage
 from model_platform_core.refs import ModelRef
 from model_platform_core.wire import RegisterVersion
 

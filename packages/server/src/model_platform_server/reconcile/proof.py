@@ -11,8 +11,8 @@ from pydantic import ValidationError
 
 from model_platform_core.access import SYSTEM
 from model_platform_core.deployments import Access, DeploymentSpec, Endpoint, Failure
+from model_platform_core.environments import EnvironmentRecord
 from model_platform_core.errors import ParityFailedError
-from model_platform_core.lineage import EnvironmentRecord
 from model_platform_core.models import ModelVersion
 from model_platform_core.parity import ParityReport, ParitySample, compare_answers
 from model_platform_server.ports import PARITY_PATH, RoutePlan

@@ -12,8 +12,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from model_platform_core.environments import EnvironmentRecord
 from model_platform_core.errors import EnvironmentFailedError
-from model_platform_core.lineage import EnvironmentRecord
 from model_platform_server.adapters.local import files, uv
 from model_platform_server.adapters.local.interpreters import Interpreter, interpreter, own
 from model_platform_server.adapters.local.requirements import Needs, needs_of

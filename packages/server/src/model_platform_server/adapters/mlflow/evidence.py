@@ -17,8 +17,9 @@ import yaml
 from pydantic import ValidationError
 
 from model_platform_core.cards import ModelCard
+from model_platform_core.environments import EnvironmentRecord
 from model_platform_core.errors import InvalidModelError
-from model_platform_core.lineage import EnvironmentRecord, Lineage
+from model_platform_core.lineage import Lineage
 from model_platform_core.models import ArtifactFormat, FileEntry, artifact_format, manifest_digest
 from model_platform_core.signatures import Signature
 
