@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
 from enum import StrEnum
 
-from model_platform_core.values import Observed, Sha256
+from model_platform_core.values import Observed, Sha256, digest_of
 
 LOCK_FILE = "model_platform/lock.txt"
 WHEELS_FOLDER = "model_platform/wheels"
@@ -132,3 +133,18 @@ class EnvironmentRecord(Observed):
         told = [f"index {origin.location}"] if origin.location else []
         told += [f"contents {origin.contents}"] if origin.contents else []
         return f"{package}  # {', '.join(told)}" if told else package
+
+
+def contents_of(record: str) -> str | None:
+    """The digest of a package's Python files, by the RECORD that its installer wrote; None where it holds no digests.
+
+    What an installer adds, and what a build for another processor changes, does not count.
+    """
+    modules = sorted(
+        (row[0], row[1])
+        for row in csv.reader(record.splitlines())
+        if len(row) == 3 and row[0].endswith(".py") and not row[0].startswith(("../", "/"))
+    )
+    if not modules or not all(digest for _, digest in modules):
+        return None
+    return digest_of(modules)

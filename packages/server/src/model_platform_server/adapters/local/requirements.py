@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import yaml
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
+from model_platform_core.environments import EnvironmentRecord, Source
 from model_platform_core.errors import EnvironmentFailedError
 from model_platform_core.values import digest_of
 from model_platform_server.adapters.local import files
@@ -22,15 +23,40 @@ _NATIVE = "sklearn"  # the flavour that the runner loads without MLflow
 
 @dataclass(frozen=True)
 class Needs:
-    """Python as `3.11`, and requirements one a line, sorted."""
+    """What a model asks of an environment.
+
+    Attributes
+    ----------
+    python
+        As `3.11`.
+    lines
+        Requirements one a line, sorted: what an environment must fulfil.
+    lock
+        Where a lock says it: the record, by which every package is had from where it came from, and nothing else is
+        looked for.
+    folder
+        The version's folder, in which the lock's wheels lie.
+    """
 
     python: str
     lines: tuple[str, ...]
+    lock: EnvironmentRecord | None = None
+    folder: Path | None = field(default=None, compare=False)
 
     @property
     def key(self) -> str:
         """The same for the same needs: the name of the environment that is built for them."""
-        return digest_of([self.python, self.lines])[7:31]
+        return self.lock.lock_sha256[7:31] if self.lock else digest_of([self.python, self.lines])[7:31]
+
+    @property
+    def wheels(self) -> dict[str, Path]:
+        """Packages that travel with the version, by name: a borrowed environment has them as they are today."""
+        origins = self.lock.origins if self.lock and self.folder else {}
+        return {
+            name: (self.folder or Path()) / str(origin.location)
+            for name, origin in sorted(origins.items())
+            if origin.source is Source.WHEEL
+        }
 
 
 def needs_of(plan: RunnerPlan) -> Needs:
@@ -42,6 +68,8 @@ def needs_of(plan: RunnerPlan) -> Needs:
         If its folder says nothing that can be read.
     """
     record, folder = plan.environment, plan.directory
+    if record and record.locked:
+        return Needs(record.minor, record.packages, record, folder)
     described = _yaml(folder / "MLmodel")
     flavors = described.get("flavors") or {}
     lines = list(record.packages) if record and record.packages else _lines_of(folder)
