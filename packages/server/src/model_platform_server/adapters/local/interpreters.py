@@ -38,6 +38,15 @@ class Interpreter:
         paths = [*also, *self.paths]
         return [line for line in lines if not _fulfilled(line, paths)]
 
+    def version_of(self, line: str, also: Iterable[str] = ()) -> str | None:
+        """Which version it has of the package that a requirement names; None if it has none."""
+        try:
+            name = Requirement(line).name
+        except InvalidRequirement:
+            return None
+        found = next(iter(metadata.distributions(name=name, path=[*also, *self.paths])), None)
+        return found.version if found else None
+
 
 def interpreter(python: Path) -> Interpreter | None:
     """What a Python is; None if it is none that runs here."""

@@ -17,7 +17,7 @@ from packaging.utils import canonicalize_name
 from model_platform_core.errors import EnvironmentFailedError
 from model_platform_server.adapters.local import files, interpreters
 from model_platform_server.adapters.local.interpreters import Interpreter
-from model_platform_server.adapters.local.uv import install
+from model_platform_server.adapters.local.uv import Uv
 
 _DISTRIBUTION = "model-platform-runner"
 _PACKAGE = "model_platform_runner"
@@ -28,6 +28,11 @@ class Overlays:
 
     def __init__(self, folder: Path) -> None:
         self._folder = files.private_folder(folder)
+        self._uv = Uv()
+
+    def end(self) -> None:
+        """End what is being made."""
+        self._uv.end()
 
     def make(self, interpreter: Interpreter, report: Callable[[str], None]) -> Path:
         """The overlay for a Python; made from our own environment if that is of its kind, else by uv.
@@ -47,7 +52,7 @@ class Overlays:
                     _lay(distribution, Path(made))
             else:
                 report("fetching the runner's packages")
-                install(requirements, interpreter.python, report, target=Path(made))
+                self._uv.install(requirements, interpreter.python, report, target=Path(made))
             for module in _modules(source):
                 at = Path(made) / _PACKAGE / module.relative_to(source)
                 at.parent.mkdir(parents=True, exist_ok=True)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
+import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import uv
@@ -17,7 +20,14 @@ from model_platform_server.adapters.local import processes
 _PROGRESS = re.compile(r"^(Resolved|Downloading|Building|Prepared|Installed)\b.*")
 _PASSED_ON = ("UV_", "XDG_")
 _PROXIES = frozenset({"http_proxy", "https_proxy", "all_proxy", "no_proxy", "netrc"})
+_GIVE_WAY = {"UV_CONCURRENT_BUILDS": "1", "UV_CONCURRENT_INSTALLS": "1", "UV_CONCURRENT_DOWNLOADS": "2"}
+_GRACE = 2.0  # seconds
 _REASONS = (
+    (
+        r"no space left|os error 28",
+        "There is no space left on the disk for the model's environment.",
+        "make room, then deploy again; mp env prune removes environments that nothing uses",
+    ),
     (
         r"Because ([\w.-]+) was not found in the (?:package registry|provided)",
         "The package {0} is not on the package index.",
@@ -41,7 +51,6 @@ _REASONS = (
         "The model's environment had a package installed from {0}, and nothing is there any more.",
         None,
     ),
-    (r"no space left", "There is no space left on the disk for the model's environment.", None),
     (
         r"Failed to (?:build|download and build) `?([\w.-]+(?:==[\w.!+-]+)?)",
         "The package {0} could not be built here.",
@@ -50,66 +59,108 @@ _REASONS = (
 )
 
 
-def make_environment(folder: Path, python: str, base: Path | None, report: Callable[[str], None]) -> None:
-    """A virtual environment of a Python of this minor version, `3.11`, that can be moved.
+class Uv:
+    """Runs uv. What it is doing can be ended: then it raises, and whoever called it clears away what is half made.
 
     Parameters
     ----------
-    base
-        A Python of that version, where one is known; else uv looks for one.
-
-    Raises
-    ------
-    EnvironmentFailedError
-        If there is no such Python here.
+    low
+        Give way to everything else on the machine: the lowest priority, one thing at a time.
     """
-    report(f"making an environment of Python {python}")
-    wanted = str(base) if base else python
-    status, said = _run(["venv", "--relocatable", "--no-project", "--python", wanted, str(folder)], report)
-    if status != 0:
+
+    def __init__(self, *, low: bool = False) -> None:
+        self._low = low
+        self._lock = threading.Lock()
+        self._running: set[int] = set()
+        self._ended = False
+
+    def make_environment(self, folder: Path, python: str, base: Path | None, report: Callable[[str], None]) -> None:
+        """A virtual environment of a Python of this minor version, `3.11`, that can be moved.
+
+        Parameters
+        ----------
+        base
+            A Python of that version, where one is known; else uv looks for one.
+
+        Raises
+        ------
+        EnvironmentFailedError
+            If there is no such Python here.
+        """
+        report(f"making an environment of Python {python}")
+        wanted = str(base) if base else python
+        status, said = self._run(["venv", "--relocatable", "--no-project", "--python", wanted, str(folder)], report)
+        if status == 0:
+            return
         if re.search("no interpreter found|no download|is not supported but|failed to inspect", said, re.IGNORECASE):
             raise EnvironmentFailedError(
                 f"Python {python}, with which the model was made, is not on this machine.",
                 hint=f"uv python install {python}",
             )
-        raise EnvironmentFailedError(f"The model's environment could not be made: {_essence(said)}.")
+        raise _failure(said, [], f"The model's environment could not be made: {_essence(said)}.")
 
+    def install(
+        self, lines: Sequence[str], python: Path, report: Callable[[str], None], *, target: Path | None = None
+    ) -> None:
+        """Install requirements into the environment of `python`, or for it into the folder `target`.
 
-def install(lines: Sequence[str], python: Path, report: Callable[[str], None], *, target: Path | None = None) -> None:
-    """Install requirements into the environment of `python`, or for it into the folder `target`.
+        Raises
+        ------
+        EnvironmentFailedError
+            Names the package that could not be had, and why.
+        """
+        with tempfile.TemporaryDirectory() as folder:
+            listed = Path(folder) / "requirements.txt"
+            listed.write_text("".join(f"{line}\n" for line in lines))
+            where = ["--target", str(target)] if target else []
+            arguments = ["pip", "install", "--python", str(python), *where, "-r", str(listed)]
+            status, said = self._run(arguments, report)
+        if status != 0:
+            raise _failure(said, lines, f"The model's packages could not be installed: {_essence(said)}.")
 
-    Raises
-    ------
-    EnvironmentFailedError
-        Names the package that could not be had, and why.
-    """
-    with tempfile.TemporaryDirectory() as folder:
-        listed = Path(folder) / "requirements.txt"
-        listed.write_text("".join(f"{line}\n" for line in lines))
-        where = ["--target", str(target)] if target else []
-        status, said = _run(["pip", "install", "--python", str(python), *where, "-r", str(listed)], report)
-    if status != 0:
-        raise _failure(said, lines)
+    def end(self) -> None:
+        """End what runs, and run nothing any more."""
+        with self._lock:
+            self._ended = True
+            running = [processes.identity_of(pid) for pid in self._running]
+        processes.end(running, _GRACE)
 
+    def _run(self, arguments: Sequence[str], report: Callable[[str], None]) -> tuple[int, str]:
+        """Status and output of uv; `report` gets its words on how far it is."""
+        lines: list[str] = []
+        with self._started(arguments) as process:
+            for line in process.stderr or ():
+                lines.append(line.rstrip())
+                if found := _PROGRESS.match(line.strip()):
+                    report(found[0][0].lower() + found[0][1:])
+        if self._ended:
+            raise EnvironmentFailedError("The server stops; the next one makes the environment.")
+        return process.returncode, "\n".join(lines)
 
-def _run(arguments: Sequence[str], report: Callable[[str], None]) -> tuple[int, str]:
-    """Status and output of uv; `report` gets its words on how far it is."""
-    options = ["--color", "never", "--no-progress"]
-    lines: list[str] = []
-    with subprocess.Popen(
-        [uv.find_uv_bin(), *options, *arguments],
-        env=_environment(),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        errors="replace",
-    ) as process:
-        for line in process.stderr or ():
-            lines.append(line.rstrip())
-            if found := _PROGRESS.match(line.strip()):
-                report(found[0][0].lower() + found[0][1:])
-    return process.returncode, "\n".join(lines)
+    @contextlib.contextmanager
+    def _started(self, arguments: Sequence[str]) -> Iterator[subprocess.Popen[str]]:
+        nice = shutil.which("nice") if self._low else None
+        options = ["--color", "never", "--no-progress"]
+        command = [*([nice, "-n", "19"] if nice else []), uv.find_uv_bin(), *options, *arguments]
+        with self._lock:
+            if self._ended:
+                raise EnvironmentFailedError("The server stops; the next one makes the environment.")
+            process = subprocess.Popen(
+                command,
+                env=_environment() | (_GIVE_WAY if self._low else {}),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                text=True,
+                errors="replace",
+            )
+            self._running.add(process.pid)
+        try:
+            with process:
+                yield process
+        finally:
+            with self._lock:
+                self._running.discard(process.pid)
 
 
 def _environment() -> dict[str, str]:
@@ -120,13 +171,14 @@ def _environment() -> dict[str, str]:
     return {"UV_PYTHON_DOWNLOADS": "never", **processes.allowed_environment(), **passed}
 
 
-def _failure(said: str, lines: Sequence[str]) -> EnvironmentFailedError:
+def _failure(said: str, lines: Sequence[str], otherwise: str) -> EnvironmentFailedError:
+    """One sentence on what uv said, `otherwise` where nothing of it is known."""
     flat = " ".join(_plain(said))
     for pattern, message, hint in _REASONS:
         if found := re.search(pattern, flat, re.IGNORECASE):
             named = [part.rstrip(".") for part in found.groups()]
             return EnvironmentFailedError(message.format(*named, lines=_some(lines)), hint=hint)
-    return EnvironmentFailedError(f"The model's packages could not be installed: {_essence(said)}.")
+    return EnvironmentFailedError(otherwise)
 
 
 def _some(lines: Sequence[str]) -> str:
