@@ -38,7 +38,7 @@ cards = st.builds(
     tier=st.sampled_from(Tier),
     owner=st.none() | words,
     purpose=st.none() | texts,
-    personal_data=st.sampled_from(PersonalData),
+    pii=st.sampled_from(PersonalData),
     data=st.lists(st.builds(DataReference, name=words, sha256=digests, rows=st.none() | st.integers(0)), max_size=2),
     code=st.none() | st.builds(CodeReference, path=words, dirty=st.booleans()),
     training=st.none()
@@ -177,10 +177,10 @@ def test_code_is_committed_from_tier_2(code: dict[str, Any]) -> None:
 @pytest.mark.parametrize("kind", ["personal", "special-category"])
 def test_personal_data_means_tier_3_and_a_legal_basis(kind: str) -> None:
     data = [{"name": "customers", "sha256": DIGEST}]
-    assert missing_fields(parse_card({**COMPLETE, "personal_data": kind})) == []
-    lower = parse_card({**COMPLETE, "personal_data": kind, "tier": 0, "data": data})
+    assert missing_fields(parse_card({**COMPLETE, "pii": kind})) == []
+    lower = parse_card({**COMPLETE, "pii": kind, "tier": 0, "data": data})
     assert [problem.field for problem in missing_fields(lower)] == ["tier", "data"]
-    assert missing_fields(parse_card({"owner": "alice", "personal_data": "pseudonymised", "data": data})) == []
+    assert missing_fields(parse_card({"owner": "alice", "pii": "pseudonymised", "data": data})) == []
 
 
 def test_a_card_is_a_value() -> None:

@@ -105,7 +105,7 @@ def test_a_card_comes_in_three_ways_and_the_later_wins(world: World) -> None:
             {"mp.card.resources": '{"cpu": 2, "memory": 1073741824}'},
             {"resources": {"cpu": 2.0, "memory": 1 << 30, "gpu": 0}},
         ),
-        ({"mp.card.personal_data": "pseudonymised"}, {"personal_data": "pseudonymised"}),
+        ({"mp.card.pii": "pseudonymised"}, {"pii": "pseudonymised"}),
     ],
 )
 def test_tags_are_text_where_the_card_has_text_and_parsed_elsewhere(

@@ -9,10 +9,12 @@ import pytest
 import sqlalchemy as sa
 
 from model_platform_core.cards import ModelCard, Tier
-from model_platform_core.errors import ChangedSinceReadError, InvalidError, VersionNotFoundError
+from model_platform_core.errors import ChangedSinceReadError, ConflictError, InvalidError, VersionNotFoundError
 from model_platform_core.events import EventType
+from model_platform_core.lineage import DataFingerprint, Lineage
 from model_platform_core.models import ArtifactFormat, FileEntry
 from model_platform_core.refs import ModelRef, VersionRef
+from model_platform_core.wire import LineageCompletion
 from model_platform_server.adapters.database.catalogue import SqlCatalogue
 from model_platform_server.adapters.database.engine import Database
 from model_platform_server.adapters.database.event_store import SqlEvents
@@ -295,6 +297,33 @@ def test_of_many_revisions_at_once_one_is_written(
     assert len(told) == 6
     assert [revision.by for revision in catalogue.card_revisions(VersionRef(churn, 3))] == [won, "alice"]
     assert catalogue.model(churn).owner == won  # type: ignore[union-attr]
+    assert events.last_id() == last + 1
+
+
+# ---------------------------------------------------------------- lineage
+
+
+def test_what_was_pending_is_completed_with_its_event_and_only_that(
+    catalogue: SqlCatalogue, churn: ModelRef, database: Database, events: SqlEvents, tell: Any
+) -> None:
+    ref, pending = VersionRef(churn, 2), DataFingerprint(name="X", rows=3, columns=1, pending=True)
+    with database.write() as connection:
+        lineage = Lineage(git_commit="abc", data=(pending,)).model_dump(mode="json")
+        connection.execute(sa.update(versions).where(versions.c.version == 2).values(lineage=lineage))
+    done = pending.model_copy(update={"sha256": sha256(b"rows"), "pending": False})
+    event, last = tell(EventType.LINEAGE_COMPLETED, version=2), events.last_id()
+    for _ in range(2):  # the same again is no second event
+        catalogue.complete_lineage(ref, LineageCompletion(data=(done,)), event)
+    found = catalogue.version(ref)
+    assert found is not None
+    assert found.lineage == Lineage(git_commit="abc", data=(done,))
+    assert [one.type for one in events.after(last, None)] == [EventType.LINEAGE_COMPLETED]
+    other = done.model_copy(update={"sha256": sha256(b"others")})
+    with pytest.raises(ConflictError, match="fingerprint of X"):
+        catalogue.complete_lineage(ref, LineageCompletion(data=(other,)), event)
+    with pytest.raises(VersionNotFoundError, match=r"dev-alice\.churn:9"):
+        catalogue.complete_lineage(VersionRef(churn, 9), LineageCompletion(), event)
+    assert catalogue.version(ref) == found
     assert events.last_id() == last + 1
 
 

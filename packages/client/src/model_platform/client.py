@@ -25,6 +25,7 @@ from model_platform_core.wire import (
     DeployRequest,
     EndpointMetrics,
     EndpointResource,
+    LineageCompletion,
     LogLine,
     Page,
     RegisterVersion,
@@ -200,6 +201,11 @@ class Client:
             headers={"Idempotency-Key": key},
             repeatable=True,
         )
+
+    def complete_lineage(self, ref: VersionRef, completion: LineageCompletion) -> ModelVersion:
+        """Add what became known after the publish; the same again changes nothing."""
+        path = self._version_path(ref) + "/lineage"
+        return self._send(ModelVersion, "PATCH", path, completion, repeatable=True)
 
     # ---------------------------------------------------------------- endpoints
 

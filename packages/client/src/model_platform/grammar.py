@@ -12,7 +12,7 @@ _MADE_BY_PUBLISH = frozenset({"data", "code", "metrics", "resources"})
 
 CARD_FIELDS: Mapping[str, str] = {
     **{name: meaning for name, meaning in MEANINGS.items() if name not in _MADE_BY_PUBLISH},
-    "personal_data": "none, pseudonymised, personal or special-category",
+    "pii": "personal data: none, pseudonymised, personal or special-category; unset counts as personal",
     "notes": "anything else worth knowing",
 }
 """Fields of the card that a person writes, with their meaning."""

@@ -41,10 +41,13 @@ class PersonalData(StrEnum):
 
 
 class DataReference(Value):
-    """One data set by its full content digest; `rows` and `columns` are counts. Never the data itself."""
+    """One data set by its full content digest; `rows` and `columns` are counts. Never the data itself.
+
+    Without `sha256` nobody computed it, or it was still computed when the card was written: then the lineage has it.
+    """
 
     name: Identifier
-    sha256: Sha256
+    sha256: Sha256 | None = None
     rows: int | None = Field(None, ge=0)
     columns: int | None = Field(None, ge=0)
     role: str = "train"
@@ -99,7 +102,7 @@ class ModelCard(Value):
     team: Identifier | None = None
     purpose: Text | None = None
     for_whom: Identifier | None = None
-    personal_data: PersonalData = PersonalData.NONE
+    pii: PersonalData | None = None
     limitations: Text | None = None
     licence: Identifier | None = None
     data: tuple[DataReference, ...] = ()
@@ -127,6 +130,11 @@ class ModelCard(Value):
         if self.backup_owner and self.backup_owner == self.owner:
             raise ValueError("backup_owner must be somebody else than owner")
         return self
+
+    @property
+    def may_be_personal(self) -> bool:
+        """Whether nothing observed may be stored or shown: unless somebody said that there is no personal data."""
+        return self.pii is not PersonalData.NONE
 
     def digest(self) -> str:
         """`sha256:…` of the content; equal cards have equal digests on every machine."""
@@ -213,7 +221,13 @@ def missing_fields(card: ModelCard, also: Iterable[str] = ()) -> list[FieldProbl
         problems.append(
             FieldProblem(field="code", problem="the code must be committed", add="git commit, then publish")
         )
-    if card.personal_data in {PersonalData.PERSONAL, PersonalData.SPECIAL}:
+    if card.tier >= Tier.MATERIAL and any(reference.sha256 is None for reference in card.data):
+        problems.append(
+            FieldProblem(
+                field="data", problem="each data set needs its fingerprint", add="publish without interruption"
+            )
+        )
+    if card.pii in {PersonalData.PERSONAL, PersonalData.SPECIAL}:
         if card.tier < Tier.HIGH:
             problems.append(FieldProblem(field="tier", problem="personal data means tier 3", add="--tier 3"))
         if any(reference.legal_basis is None for reference in card.data):

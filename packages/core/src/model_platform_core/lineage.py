@@ -2,25 +2,55 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from pydantic import Field
 
 from model_platform_core.environments import EnvironmentRecord
+from model_platform_core.errors import ConflictError
 from model_platform_core.values import Observed, Sha256
 
 
 class DataFingerprint(Observed):
-    """One data set by the digest of its full content; counts only, never rows."""
+    """One data set by the digest of its full content; counts and types only, never rows.
+
+    Attributes
+    ----------
+    rows, columns, size
+        What there is of each: `size` in bytes, of files and folders.
+    types
+        Column by column, what its values are.
+    pending
+        The digest is still being computed; a completed fingerprint follows.
+    note
+        Why there is no digest, where there is none and none follows.
+    """
 
     name: str
-    sha256: Sha256
+    sha256: Sha256 | None = None
     rows: int | None = None
     columns: int | None = None
+    size: int | None = None
+    types: dict[str, str] = {}
+    pending: bool = False
+    note: str | None = None
 
 
 class Lineage(Observed):
-    """Notebook and its hash, git commit, data fingerprints, environment, parameters.
+    """Where a version came from: notebook, git commit, data, environment, parameters.
 
-    `executed_cells` counts the cells as run, `parameters` are those of the estimator.
+    Attributes
+    ----------
+    executed_cells
+        How many cells had run, as counted at publish; they lie beside the model in `CELLS_FILE`.
+    git_dirty
+        Whether a cell or a module that the model uses differs from the commit; outputs and counters do not count.
+    parameters
+        Those of the estimator.
+    seeds
+        What was drawn from what: by name of the parameter or of the generator.
+    notes
+        What could not be found out, and why: a gap here never stopped a publish.
     """
 
     notebook: str | None = None
@@ -32,3 +62,56 @@ class Lineage(Observed):
     data: tuple[DataFingerprint, ...] = ()
     environment: EnvironmentRecord | None = None
     parameters: dict[str, str] = {}
+    seeds: dict[str, int] = {}
+    notes: tuple[str, ...] = ()
+
+    @property
+    def pending(self) -> tuple[str, ...]:
+        """The parts that are still being found out, by name."""
+        waiting = [one.name for one in self.data if one.pending]
+        return (*waiting, *(["environment"] if self.environment and self.environment.pending else []))
+
+    def completed(self, data: Iterable[DataFingerprint], environment: EnvironmentRecord | None) -> Lineage:
+        """The lineage with parts that were pending; what was known stays as it is.
+
+        A part that is already recorded just so is accepted again: an answer may get lost on its way.
+
+        Raises
+        ------
+        ConflictError
+            If a part was not pending, or is of something else than what was recorded.
+        """
+        recorded = {one.name: one for one in self.data}
+        for one in data:
+            _check_follows(recorded.get(one.name), one)
+            recorded[one.name] = one
+        if environment is not None:
+            _check_environment_follows(self.environment, environment)
+        return self.model_copy(
+            update={"data": tuple(recorded.values()), "environment": environment or self.environment}
+        )
+
+
+def _check_follows(before: DataFingerprint | None, after: DataFingerprint) -> None:
+    if before == after:
+        return
+    if before is None or not before.pending or after.pending:
+        raise ConflictError(f"The fingerprint of {after.name} is not waited for; what is recorded stays.")
+    if (before.rows, before.columns) != (after.rows, after.columns):
+        raise ConflictError(f"The fingerprint of {after.name} is of data of another shape than was published.")
+
+
+def _check_environment_follows(before: EnvironmentRecord | None, after: EnvironmentRecord) -> None:
+    if before == after:
+        return
+    if before is None or not before.pending or after.pending:
+        raise ConflictError("The environment is not waited for; what is recorded stays.")
+    if (before.python, before.platform) != (after.python, after.platform):
+        raise ConflictError("The environment is of another Python or platform than was published.")
+
+
+CELLS_FILE = "model_platform/lineage/cells.py"
+"""The cells as they ran, in order, below the version's folder."""
+
+PATCH_FILE = "model_platform/lineage/changes.patch"
+"""What differs from the commit."""

@@ -6,6 +6,7 @@ Conventions: JSON, snake_case, UTC timestamps in RFC 3339, sizes in bytes, CPU i
 from __future__ import annotations
 
 import datetime as dt
+from enum import StrEnum
 from typing import Any, Generic, TypeVar
 
 from pydantic import Field
@@ -13,8 +14,9 @@ from pydantic import Field
 from model_platform_core.access import ActorKind, Scope
 from model_platform_core.cards import ModelCard, Resources
 from model_platform_core.deployments import Access, Capabilities, Endpoint, EndpointSpec, EndpointStatus
+from model_platform_core.environments import EnvironmentRecord
 from model_platform_core.errors import FieldProblem
-from model_platform_core.lineage import Lineage
+from model_platform_core.lineage import DataFingerprint, Lineage
 from model_platform_core.models import FileEntry
 from model_platform_core.values import Observed, Sha256, Value
 from model_platform_core.zones import Amount, Zone
@@ -103,7 +105,7 @@ class UploadStatus(Observed):
 
 
 class RegisterVersion(Value):
-    """Make a version of files uploaded before."""
+    """Make a version of files uploaded before. What is the last version once more makes none, unless `new` is set."""
 
     upload: str
     card: dict[str, Any] = {}
@@ -112,6 +114,14 @@ class RegisterVersion(Value):
     description: str = ""
     tags: dict[str, str] = {}
     aliases: list[str] = []
+    new: bool = False
+
+
+class LineageCompletion(Value):
+    """What became known after the publish: parts of a version's lineage that were recorded as pending."""
+
+    data: tuple[DataFingerprint, ...] = ()
+    environment: EnvironmentRecord | None = None
 
 
 class CardRevision(Observed):
@@ -129,6 +139,17 @@ class ModelPatch(Value):
 
     description: str | None = None
     tags: dict[str, str] | None = None
+
+
+class DeletedVersion(Observed):
+    """A version that was deleted, by whom, and until when that can be undone."""
+
+    zone: str
+    name: str
+    version: int
+    by: str
+    at: dt.datetime
+    until: dt.datetime
 
 
 class AliasTarget(Value):
@@ -231,6 +252,32 @@ class ActorInfo(Observed):
     kind: ActorKind
     home_zone: str | None
     roles: dict[str, str]
+
+
+class EnvironmentState(StrEnum):
+    """Where an environment of a model stands."""
+
+    BUILT = "built"
+    BUILDING = "building"
+    WANTED = "wanted"
+    FAILED = "failed"
+
+
+class EnvironmentInfo(Observed):
+    """An environment that models run in, by the hash of what is in it.
+
+    `used_by` names endpoints; while it is not built they run in the environment in which their model was made.
+    `message` tells why it is not built, where that was tried.
+    """
+
+    key: str
+    state: EnvironmentState
+    python: str
+    packages: tuple[str, ...] = ()
+    bytes: int = 0
+    made_at: dt.datetime | None = None
+    used_by: tuple[str, ...] = ()
+    message: str = ""
 
 
 class LogLine(Observed):

@@ -33,7 +33,10 @@ from model_platform_core.wire import (
     ActorInfo,
     ActorRequest,
     CardRevision,
+    DeletedVersion,
     EndpointMetrics,
+    EnvironmentInfo,
+    LineageCompletion,
     LogLine,
     ModelPatch,
     Page,
@@ -197,8 +200,16 @@ class Catalogue(Protocol):
         """Every revision of a version's card, newest first."""
         ...
 
+    def deleted(self, ref: VersionRef) -> DeletedVersion | None:
+        """A version that was deleted and can come back; `ref` has its number."""
+        ...
+
     def revise_card(self, ref: VersionRef, card: ModelCard, revision: int, by: str, event: NewEvent) -> CardRevision:
         """Write the revision after `revision`; raises ChangedSinceReadError if that is not the newest."""
+        ...
+
+    def complete_lineage(self, ref: VersionRef, completion: LineageCompletion, event: NewEvent) -> None:
+        """Add what was pending, with the event in the same transaction; raises ConflictError if it was not."""
         ...
 
     def directory(self, version: ModelVersion) -> Path:
@@ -272,7 +283,8 @@ class RequestKey:
 class Registration:
     """Everything that becomes one version: files in a folder (which stay there), card, lineage, metrics.
 
-    What the request made is remembered under its `key` in the same transaction.
+    What the request made is remembered under its `key` in the same transaction. What is the model's last version once more
+    makes no version, unless it is to be `new`.
     """
 
     model: ModelRef
@@ -285,6 +297,7 @@ class Registration:
     tags: Mapping[str, str] = field(default_factory=dict)
     aliases: tuple[str, ...] = ()
     key: RequestKey | None = None
+    new: bool = False
 
 
 class Registry(Protocol):
@@ -294,8 +307,11 @@ class Registry(Protocol):
         """Whether the registry has come up; the calls below wait for it, or raise RegistryUnavailableError."""
         ...
 
-    def register(self, actor: Actor, registration: Registration) -> ModelVersion:
-        """Write run, logged model, version, card and event; the gate stands in the store. Raises its refusals."""
+    def register(self, actor: Actor, registration: Registration) -> VersionRef:
+        """Write run, logged model, version, card and event; the gate stands in the store. Raises its refusals.
+
+        Gives the last version where it is that once more.
+        """
         ...
 
     def set_alias(self, actor: Actor, ref: ModelRef, alias: str, version: int) -> None:
@@ -311,7 +327,15 @@ class Registry(Protocol):
         ...
 
     def delete_version(self, actor: Actor, ref: VersionRef) -> None:
-        """Delete a version and its files."""
+        """Delete a version that nothing refers to; until it is purged it can come back. Raises InUseError."""
+        ...
+
+    def restore_version(self, actor: Actor, ref: VersionRef) -> None:
+        """Bring a deleted version back; raises VersionNotFoundError if it was not deleted, or is purged."""
+        ...
+
+    def purge(self, before: dt.datetime) -> int:
+        """Give up the versions that were deleted before, and their files unless another version is of them; how many."""
         ...
 
     def sweep(self) -> int:
@@ -364,13 +388,27 @@ class RunnerState(StrEnum):
 
 
 @dataclass(frozen=True)
+class Borrowed:
+    """That a deployment runs in the environment in which its model was made, and why still: a word and a clause."""
+
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True)
 class Observation:
-    """A deployment as the target sees it: `failure` is set when it does not come up by itself any more."""
+    """A deployment as the target sees it: `failure` is set when it does not come up by itself any more.
+
+    `borrowed` is None once it runs in an environment of its own. `successor` tells that runners in that environment have
+    come up beside it, and wait for their proof.
+    """
 
     state: RunnerState
     ready_replicas: int = 0
     restarts: int = 0
     failure: Failure | None = None
+    borrowed: Borrowed | None = None
+    successor: bool = False
 
 
 @dataclass(frozen=True)
@@ -417,8 +455,28 @@ class DeploymentTarget(Protocol):
         """The deployments of an endpoint that exist on the target, also those started by an earlier server."""
         ...
 
-    def libraries(self, ref: EndpointRef, deployment: str) -> Mapping[str, str]:
-        """Versions of the libraries that serve a deployment, by import name; empty where nobody knows."""
+    def libraries(self, ref: EndpointRef, deployment: str, *, successor: bool = False) -> Mapping[str, str]:
+        """Versions of the libraries that serve a deployment (or its successor), by import name; empty if not known."""
+        ...
+
+    def call_successor(self, ref: EndpointRef, deployment: str, records: Sequence[Any], token: str | None) -> list[Any]:
+        """A plain call to runners in the model's own environment that have no traffic yet; raises as `call` does."""
+        ...
+
+    def take_over(self, ref: EndpointRef, deployment: str) -> None:
+        """Give the traffic of a deployment to its successor, and let those before it end what they hold."""
+        ...
+
+    def refuse_successor(self, ref: EndpointRef, deployment: str, failure: Failure) -> None:
+        """What waits to take over does not do: it ends, and what serves goes on."""
+        ...
+
+    def environments(self) -> list[EnvironmentInfo]:
+        """Environments of models: those that were built here, and those that are to be."""
+        ...
+
+    def prune_environments(self) -> list[EnvironmentInfo]:
+        """Remove those that no deployment uses; what was removed."""
         ...
 
     def route(self, plan: RoutePlan) -> None:
@@ -447,6 +505,10 @@ class DeploymentTarget(Protocol):
 
     def revoke(self, token_ids: Sequence[str]) -> None:
         """Endpoint tokens that no runner may accept any more (the complete list)."""
+        ...
+
+    def end(self) -> None:
+        """The server stops: give up what is being prepared, leaving nothing half; what runs goes on."""
         ...
 
 

@@ -80,7 +80,7 @@ def compose_card(
         "owner": owner,
         "resources": Resources().model_dump(mode="json"),
         "training": _training(subject, origin),
-        "data": [one.model_dump(mode="json") for one in data],
+        "data": [one.model_dump(include={"name", "sha256", "rows", "columns"}) for one in data],
         "metrics": [{"name": name, "value": value} for name, value in metrics.items()],
     }
     if origin.path:

@@ -9,7 +9,15 @@ from fastapi.responses import FileResponse
 
 from model_platform_core.cards import parse_card
 from model_platform_core.models import ModelVersion, RegisteredModel
-from model_platform_core.wire import AliasTarget, CardRevision, ModelPatch, Page, RegisterVersion
+from model_platform_core.wire import (
+    AliasTarget,
+    CardRevision,
+    DeletedVersion,
+    LineageCompletion,
+    ModelPatch,
+    Page,
+    RegisterVersion,
+)
 from model_platform_server.ports import ModelFilter
 from model_platform_server.routes.common import (
     ActorOf,
@@ -70,7 +78,10 @@ def register_version(
     request: RegisterVersion,
     idempotency_key: IdempotencyKey = None,
 ) -> ModelVersion:
-    """Make a version of files uploaded before; the gate answers with everything that is missing at once."""
+    """Make a version of files uploaded before; the gate answers with everything that is missing at once.
+
+    Where it is the last version once more, that one is the answer, unless `new` is set.
+    """
     return publish.register_version(platform, actor, model, request, idempotency_key)
 
 
@@ -80,11 +91,16 @@ def get_version(platform: PlatformOf, actor: ActorOf, ref: VersionOf) -> ModelVe
     return models.readable_version(platform, actor, ref)
 
 
-@router.delete("/{model}/versions/{version}", status_code=204)
-def delete_version(platform: PlatformOf, actor: ActorOf, ref: VersionOf) -> Response:
-    """Delete a version that no endpoint refers to."""
-    models.delete_version(platform, actor, ref)
-    return Response(status_code=204)
+@router.delete("/{model}/versions/{version}")
+def delete_version(platform: PlatformOf, actor: ActorOf, ref: VersionOf) -> DeletedVersion:
+    """Delete a version that nothing refers to; for 30 days it can come back."""
+    return models.delete_version(platform, actor, ref)
+
+
+@router.post("/{model}/versions/{version}/restore")
+def restore_version(platform: PlatformOf, actor: ActorOf, ref: VersionOf) -> ModelVersion:
+    """Bring a deleted version back, with its card, files and number."""
+    return models.restore_version(platform, actor, ref)
 
 
 @router.get("/{model}/versions/{version}/card")
@@ -114,6 +130,14 @@ def put_card(
     written = models.revise_card(platform, actor, ref, parse_card(content), revision_of(if_match))
     response.headers["ETag"] = f'"{written.revision}"'
     return written
+
+
+@router.patch("/{model}/versions/{version}/lineage")
+def complete_lineage(
+    platform: PlatformOf, actor: ActorOf, ref: VersionOf, completion: LineageCompletion
+) -> ModelVersion:
+    """Add what became known after the publish; only its publisher, and only what was recorded as pending."""
+    return models.complete_lineage(platform, actor, ref, completion)
 
 
 @router.get("/{model}/versions/{version}/files/{path:path}", response_class=FileResponse)

@@ -8,6 +8,7 @@ from model_platform_core.access import Actor, Scope
 from model_platform_core.cards import ModelCard
 from model_platform_core.errors import (
     AliasNotFoundError,
+    ForbiddenError,
     ModelNotFoundError,
     NotFoundError,
     VersionNotFoundError,
@@ -16,7 +17,7 @@ from model_platform_core.events import EventType, NewEvent
 from model_platform_core.gate import check_registration
 from model_platform_core.models import ModelVersion, RegisteredModel
 from model_platform_core.refs import ModelRef, VersionRef, check_name
-from model_platform_core.wire import CardRevision, ModelPatch, Page
+from model_platform_core.wire import CardRevision, DeletedVersion, LineageCompletion, ModelPatch, Page
 from model_platform_server.ports import ModelFilter
 from model_platform_server.services.platform import Platform
 
@@ -32,8 +33,12 @@ def readable_model(platform: Platform, actor: Actor, name: str) -> RegisteredMod
     ref = actor.qualify(name)
     model = platform.catalogue.model(ref) if actor.may(Scope.MODELS_READ, ref.zone or "") else None
     if model is None:
-        raise ModelNotFoundError(f"There is no model {name}.", hint="%mp_models lists the models")
+        raise _no_model(name)
     return model
+
+
+def _no_model(name: str) -> ModelNotFoundError:
+    return ModelNotFoundError(f"There is no model {name}.", hint="%mp_models lists the models")
 
 
 def readable_version(platform: Platform, actor: Actor, ref: VersionRef) -> ModelVersion:
@@ -51,8 +56,20 @@ def readable_version(platform: Platform, actor: Actor, ref: VersionRef) -> Model
     if ref.alias:
         known = ", ".join(sorted(model.aliases)) or "none"
         raise AliasNotFoundError(f"{model.name} has no alias {ref.alias}; its aliases: {known}.")
-    newest = f"the newest is {model.newest_version}" if model.newest_version else "it has no version yet"
-    raise VersionNotFoundError(f"{model.name} has no version {ref.version or ''}; {newest}.".replace("  ", " "))
+    number = VersionRef(ModelRef(model.zone, model.name), ref.version)
+    if ref.version is not None and (gone := platform.catalogue.deleted(number)) is not None:
+        raise VersionNotFoundError(
+            f"{model.name} version {gone.version} was deleted by {gone.by} on {gone.at:%-d %B %Y}; "
+            f"until {gone.until:%-d %B %Y} it can come back.",
+            hint=f"%mp_delete {model.name}:{gone.version} --undo",
+        )
+    newest = f"the newest is {model.newest_version}" if model.newest_version else "it has no version"
+    raise _no_version(model.name, ref.version, newest)
+
+
+def _no_version(name: str, version: int | None, what_there_is: str) -> VersionNotFoundError:
+    which = f"version {version}" if version else "version"
+    return VersionNotFoundError(f"{name} has no {which}; {what_there_is}.")
 
 
 def list_models(
@@ -95,19 +112,43 @@ def delete_alias(platform: Platform, actor: Actor, name: str, alias: str) -> Non
     platform.changes.notify()
 
 
-def delete_version(platform: Platform, actor: Actor, ref: VersionRef) -> None:
-    """Delete a version that no endpoint refers to: the registry refuses to delete what is in use.
+def delete_version(platform: Platform, actor: Actor, ref: VersionRef) -> DeletedVersion:
+    """Delete a version that nothing refers to: the registry refuses to delete what is in use. It can come back.
 
     Raises
     ------
     InUseError
-        Names the endpoints that run it or could roll back to it.
+        Names the endpoints that run it or could roll back to it, or the alias that means it.
     """
     found = readable_version(platform, actor, ref)
     actor.require(Scope.MODELS_MANAGE, found.zone)
     number = VersionRef(ModelRef(found.zone, found.name), found.version)
     platform.registry.delete_version(actor, number)
     platform.changes.notify()
+    kept = platform.catalogue.deleted(number)
+    if kept is None:
+        raise _no_version(found.name, found.version, "somebody has brought it back already")
+    return kept
+
+
+def restore_version(platform: Platform, actor: Actor, ref: VersionRef) -> ModelVersion:
+    """Bring a deleted version back. What is there already is given as it is.
+
+    Raises
+    ------
+    VersionNotFoundError
+        If it was never there, or is purged.
+    """
+    model = actor.qualify(str(ref.model))
+    if not actor.may(Scope.MODELS_READ, model.zone or ""):
+        raise _no_model(str(ref.model))
+    actor.require(Scope.MODELS_MANAGE, model.zone or "")
+    number = VersionRef(model, ref.version)
+    if (there := platform.catalogue.version(number)) is not None:
+        return there
+    platform.registry.restore_version(actor, number)
+    platform.changes.notify()
+    return readable_version(platform, actor, number)
 
 
 def card_revisions(platform: Platform, actor: Actor, ref: VersionRef) -> list[CardRevision]:
@@ -144,6 +185,36 @@ def revise_card(
     written = platform.catalogue.revise_card(number, card, revision or found.card_revision, actor.name, event)
     platform.changes.notify()
     return written
+
+
+def complete_lineage(platform: Platform, actor: Actor, ref: VersionRef, completion: LineageCompletion) -> ModelVersion:
+    """Add what became known after the publish, to the parts of the lineage that were recorded as pending.
+
+    Raises
+    ------
+    ForbiddenError
+        Unless the actor published the version.
+    ConflictError
+        If a part is not pending.
+    """
+    found = readable_version(platform, actor, ref)
+    actor.require(Scope.MODELS_PUBLISH, found.zone)
+    if found.published_by != actor.name:
+        raise ForbiddenError(
+            f"{found.published_by} published {found.name} version {found.version}; nobody else completes its lineage."
+        )
+    environment = completion.environment
+    data = {
+        "version": found.version,
+        "data": [one.name for one in completion.data],
+        "lock_sha256": environment.lock_sha256 if environment else None,
+    }
+    kind = EventType.LINEAGE_COMPLETED
+    event = NewEvent(type=kind, actor=actor.name, zone=found.zone, subject=found.full_name, data=data)
+    number = VersionRef(ModelRef(found.zone, found.name), found.version)
+    platform.catalogue.complete_lineage(number, completion, event)
+    platform.changes.notify()
+    return readable_version(platform, actor, number)
 
 
 def version_file(platform: Platform, actor: Actor, ref: VersionRef, path: str) -> Path:

@@ -16,13 +16,14 @@ from sqlalchemy.exc import IntegrityError
 from model_platform_core.cards import ModelCard
 from model_platform_core.errors import ChangedSinceReadError, VersionNotFoundError
 from model_platform_core.events import NewEvent
-from model_platform_core.models import FileEntry, ModelVersion, RegisteredModel
+from model_platform_core.lineage import Lineage
+from model_platform_core.models import UNDO_FOR, FileEntry, ModelVersion, RegisteredModel
 from model_platform_core.refs import ModelRef, VersionRef
-from model_platform_core.wire import CardRevision, Page
+from model_platform_core.wire import CardRevision, DeletedVersion, LineageCompletion, Page
 from model_platform_server.adapters.database.engine import Database
 from model_platform_server.adapters.database.events import write_events
 from model_platform_server.adapters.database.paging import key_of, page_of
-from model_platform_server.adapters.database.tables import aliases, cards, files, models, versions
+from model_platform_server.adapters.database.tables import aliases, cards, deleted_versions, files, models, versions
 from model_platform_server.ports import Clock, ModelFilter, Zones
 
 _LOCATION_SCHEME = "mlflow-artifacts:/"
@@ -129,6 +130,16 @@ class SqlCatalogue:
             entries = [FileEntry(**entry) for entry in connection.execute(listed.order_by(files.c.path)).mappings()]
         return _version(dict(row), names, entries)
 
+    def deleted(self, ref: VersionRef) -> DeletedVersion | None:
+        """A version that was deleted and can come back; `ref` has its number."""
+        kept = deleted_versions.c
+        query = sa.select(kept.zone, kept.name, kept.version, kept.by, kept.at).where(
+            _of(ref.model, deleted_versions), kept.version == ref.version, kept.content.is_not(None)
+        )
+        with self._database.read() as connection:
+            row = connection.execute(query).mappings().one_or_none()
+        return DeletedVersion(**row, until=row["at"] + UNDO_FOR) if row else None
+
     def card_revisions(self, ref: VersionRef) -> list[CardRevision]:
         """Every revision of a version's card, newest first; `ref` has its number."""
         query = (
@@ -171,6 +182,29 @@ class SqlCatalogue:
         of_newest = _of(ref.model, models) & (models.c.newest_version == ref.version)
         shown = {"tier": int(made.card.tier), "owner": made.card.owner, "updated_at": made.at}
         connection.execute(sa.update(models).where(of_newest).values(shown))
+
+    def complete_lineage(self, ref: VersionRef, completion: LineageCompletion, event: NewEvent) -> None:
+        """Add to a version's lineage what was pending; `ref` has its number.
+
+        Raises
+        ------
+        ConflictError
+            If it was not pending; then nothing has been written.
+        VersionNotFoundError
+            If there is no such version.
+        """
+        of_version = _of(ref.model, versions) & (versions.c.version == ref.version)
+        with self._database.write() as connection:
+            row = connection.execute(sa.select(versions.c.lineage).where(of_version).with_for_update()).one_or_none()
+            if row is None:
+                raise VersionNotFoundError(f"There is no version {ref}.", hint="%mp_models lists what there is")
+            before = Lineage.model_validate(row.lineage)
+            after = before.completed(completion.data, completion.environment)
+            if after == before:
+                return
+            values = {"lineage": after.model_dump(mode="json")}
+            connection.execute(sa.update(versions).where(of_version).values(values))
+            write_events(connection, [event], self._clock.now())
 
     def directory(self, version: ModelVersion) -> Path:
         """The local folder with the version's files: to be read only, and it stays while the version exists.
