@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 
 from model_platform.capture import origin
+from model_platform.capture.distributions import distributions_of
 from model_platform.capture.environment import closure, record_environment
-from model_platform.capture.modules import distributions_of, modules_of
+from model_platform.capture.modules import modules_of
 
 
 def git(folder: Path, *arguments: str) -> None:
@@ -114,7 +115,7 @@ def test_imports_inside_of_a_notebooks_function_are_seen() -> None:
 def test_a_function_of_a_script_needs_what_it_uses_and_not_all_that_the_script_imports(tmp_path: Path) -> None:
     script = tmp_path / "train.py"
     script.write_text(
-        "import pandas, numpy, yaml\nfrom model_platform.capture.modules import distributions_of, modules_of\n"
+        "import pandas, numpy, yaml\nfrom model_platform.capture.distributions import distributions_of\nfrom model_platform.capture.modules import modules_of\n"
         "def answer(rows):\n    return numpy.array(rows)\nprint(sorted(distributions_of(modules_of(answer))))\n"
     )
     done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=True)

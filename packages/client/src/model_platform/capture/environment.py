@@ -1,10 +1,10 @@
-"""The environment in which a model was made: Python, platform, and `name==version` of all that it needs."""
+"""The environment in which a model was made: Python, platform, and the lock of all that the model needs."""
 
 from __future__ import annotations
 
+import hashlib
 import importlib.metadata
 import platform
-import re
 import site
 import socket
 import sys
@@ -13,8 +13,12 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from packaging.requirements import InvalidRequirement, Requirement
+from packaging.utils import canonicalize_name
 
-from model_platform_core.environments import EnvironmentRecord
+from model_platform.capture import wheels
+from model_platform.capture.indexes import configured_indexes, indexes_by_package
+from model_platform.capture.packages import origin_of
+from model_platform_core.environments import LOCK_FILE, WHEELS_FOLDER, EnvironmentRecord, PackageOrigin, Source
 
 
 def pinned(names: Iterable[str]) -> list[str]:
@@ -23,44 +27,98 @@ def pinned(names: Iterable[str]) -> list[str]:
     for name in names:
         version = _version(name)
         if version is not None:
-            found[_normal(name)] = f"{_normal(name)}=={version}"
+            found[canonicalize_name(name)] = f"{canonicalize_name(name)}=={version}"
     return sorted(found.values())
 
 
 def closure(names: Iterable[str]) -> list[str]:
     """These distributions and whatever they require that is installed, as `name==version`, sorted."""
-    seen: set[str] = set()
-    waiting = [_normal(name) for name in names]
+    seen: set[tuple[str, str]] = set()
+    waiting = [Requirement(name) for name in names]
     while waiting:
-        name = waiting.pop()
-        if name in seen or _version(name) is None:
+        wanted = waiting.pop()
+        name = canonicalize_name(wanted.name)
+        new = {(name, extra) for extra in {"", *wanted.extras}} - seen
+        if not new or _version(name) is None:
             continue
-        seen.add(name)
-        waiting += [required for required in _requirements(name) if required not in seen]
-    return pinned(seen)
+        seen |= new
+        waiting += _requirements(name, {extra for _, extra in new})
+    return pinned({name for name, _ in seen})
 
 
-def record_environment(names: Iterable[str]) -> EnvironmentRecord:
-    """The environment of this kernel, as far as these distributions need it."""
-    return EnvironmentRecord(
+def record_environment(names: Iterable[str], folder: Path | None = None) -> EnvironmentRecord:
+    """The environment of this kernel, as far as these distributions need it.
+
+    Parameters
+    ----------
+    folder
+        The folder of the version: the lock is written there, and wheels of packages that no index has. Without one
+        such packages are recorded as works here, not elsewhere.
+    """
+    packages = closure(names)
+    by_package = indexes_by_package(Path.cwd())
+    origins = {}
+    for name in (package.partition("==")[0] for package in packages):
+        distribution = importlib.metadata.distribution(name)
+        origins[name] = origin_of(distribution, by_package.get(name)) or _travelling(distribution, folder)
+    record = EnvironmentRecord(
         python=platform.python_version(),
         platform=sysconfig.get_platform(),
-        packages=tuple(closure(names)),
+        packages=tuple(packages),
+        origins=origins,
+        indexes=configured_indexes(Path.cwd()),
+        locked=True,
         interpreter=sys.executable or None,
         paths=tuple(_site_paths()),
         host=socket.gethostname(),
     )
+    if folder is not None:
+        (folder / LOCK_FILE).parent.mkdir(parents=True, exist_ok=True)
+        (folder / LOCK_FILE).write_text(record.lock, encoding="utf-8")
+        _mend_requirements(folder / "requirements.txt", record)
+    return record
 
 
-def _requirements(name: str) -> list[str]:
+def _travelling(distribution: importlib.metadata.Distribution, folder: Path | None) -> PackageOrigin:
+    """A package that is on no index: as a wheel in the version's folder."""
+    if folder is None:
+        return _only_here("it was installed from a folder")
+    try:
+        path = wheels.pack(distribution, folder / WHEELS_FOLDER)
+    except wheels.CannotPackError as reason:
+        return _only_here(str(reason))
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    location = f"{WHEELS_FOLDER}/{path.name}"
+    return PackageOrigin(source=Source.WHEEL, location=location, sha256=f"sha256:{digest}", local=True)
+
+
+def _only_here(reason: str) -> PackageOrigin:
+    return PackageOrigin(source=Source.HERE, location=reason, local=True)
+
+
+def _mend_requirements(path: Path, record: EnvironmentRecord) -> None:
+    """What the flavour wrote for MLflow's own tools: a local name there would be looked for on an index."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        return
+    from_lock = {
+        package: line.replace("./wheels/", f"./{WHEELS_FOLDER}/")
+        for package, line in zip(record.packages, record.lock.splitlines()[-len(record.packages) :], strict=True)
+        if record.origin_of(package).source is not Source.INDEX
+    }
+    path.write_text("".join(f"{from_lock.get(line, line)}\n" for line in lines), encoding="utf-8")
+
+
+def _requirements(name: str, extras: set[str]) -> list[Requirement]:
     found = []
     for text in importlib.metadata.distribution(name).requires or []:
         try:
             requirement = Requirement(text)
         except InvalidRequirement:
             continue
-        if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
-            found.append(_normal(requirement.name))
+        if requirement.marker is None or any(requirement.marker.evaluate({"extra": extra}) for extra in extras):
+            found.append(requirement)
     return found
 
 
@@ -69,10 +127,6 @@ def _version(name: str) -> str | None:
         return importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:
         return None
-
-
-def _normal(name: str) -> str:
-    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def _site_paths() -> list[str]:

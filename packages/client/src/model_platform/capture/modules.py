@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import contextlib
 import dis
-import importlib.metadata
 import sys
 import types
-from collections.abc import Iterator, Mapping
-from functools import cache
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import cloudpickle
+
+from model_platform.capture.distributions import in_place, is_installed
 
 _OURS = frozenset({"model_platform", "model_platform_core"})
 _NOT_A_PACKAGE = frozenset({"__main__", "__mp_main__", "builtins"})
@@ -85,29 +85,16 @@ def _top(module: str) -> str:
     return module.partition(".")[0]
 
 
-@cache
-def _distributions_by_module() -> Mapping[str, list[str]]:
-    return importlib.metadata.packages_distributions()
-
-
-def distributions_of(modules: set[str]) -> set[str]:
-    """The installed distributions that hold these modules."""
-    known = _distributions_by_module()
-    tops = {_top(module) for module in modules} - sys.stdlib_module_names
-    return {name for top in tops for name in known.get(top, [])}
-
-
 def local_modules(modules: set[str]) -> list[types.ModuleType]:
     """Modules of the user's own files: from no distribution and not of Python itself. They travel by value."""
-    known = _distributions_by_module()
     found = []
     for name in sorted(modules):
         module = sys.modules.get(name)
         file = getattr(module, "__file__", None)
-        if module is None or file is None or _top(name) in sys.stdlib_module_names | known.keys():
+        if module is None or file is None or _top(name) in sys.stdlib_module_names or is_installed(_top(name)):
             continue
         if _top(name) in _NOT_A_PACKAGE | _OURS:
             continue
-        if "site-packages" not in Path(file).parts:
+        if "site-packages" not in Path(file).parts and in_place(Path(file)) is None:
             found.append(module)
     return found

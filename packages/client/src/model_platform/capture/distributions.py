@@ -1,0 +1,82 @@
+"""Which installed distributions hold a module; editable ones too, whose files lie elsewhere."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from model_platform.capture.editable import editable_modules, is_editable
+
+
+@dataclass(frozen=True)
+class _Installed:
+    """By top module, the distributions that hold it; and where editable ones have their modules."""
+
+    by_module: Mapping[str, list[str]]
+    in_place: Mapping[Path, str]
+
+
+def distributions_of(modules: Iterable[str]) -> set[str]:
+    """The names of the installed distributions that hold these modules."""
+    found = {name for module in modules for name in _holders(module)}
+    # The whole MLflow holds the files of the small one, which is all that loading needs.
+    return found - {"mlflow", "mlflow-tracing"} if "mlflow-skinny" in found else found
+
+
+def in_place(file: Path) -> str | None:
+    """The editable distribution to which a file belongs; None for any other file."""
+    known = _installed().in_place
+    resolved = file.resolve()
+    return next((known[path] for path in (resolved, *resolved.parents) if path in known), None)
+
+
+def is_installed(module: str) -> bool:
+    """Whether a top module is of some distribution."""
+    return module in _installed().by_module
+
+
+def _holders(module: str) -> list[str]:
+    top = module.partition(".")[0]
+    if top in sys.stdlib_module_names:
+        return []
+    file = getattr(sys.modules.get(module), "__file__", None)
+    if file is not None and (name := in_place(Path(file))):
+        return [name]
+    found = _installed().by_module.get(top, [])
+    if len(found) > 1 and module in sys.modules:  # a name that several share, as `google`: who brought this very file?
+        return [name for name in found if file is not None and _holds(name, Path(file))]
+    return found
+
+
+def _holds(name: str, file: Path) -> bool:
+    distribution = importlib.metadata.distribution(name)
+    record = distribution.read_text("RECORD") or ""
+    root = Path(str(distribution.locate_file("")))
+    return file.is_relative_to(root) and f"\n{file.relative_to(root).as_posix()}," in f"\n{record}"
+
+
+def _installed() -> _Installed:
+    """What is installed now: read again when a folder of `sys.path` has changed, as by `%pip install`."""
+    return _read(tuple((path, _changed(path)) for path in sys.path))
+
+
+def _changed(path: str) -> int:
+    try:
+        return Path(path or ".").stat().st_mtime_ns
+    except OSError:
+        return 0
+
+
+@lru_cache(maxsize=1)
+def _read(_paths: tuple[tuple[str, int], ...]) -> _Installed:
+    places = {
+        path.resolve(): distribution.metadata["Name"]
+        for distribution in importlib.metadata.distributions()
+        if is_editable(distribution)
+        for path in editable_modules(distribution).values()
+    }
+    return _Installed(importlib.metadata.packages_distributions(), places)
