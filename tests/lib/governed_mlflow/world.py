@@ -210,7 +210,8 @@ class Api:
     def registration(self, name: str, folder: Path, **more: Any) -> Registration:
         files: tuple[FileEntry, ...] = more.pop("files", None) or digest_files(folder)
         reference = ModelRef(self.actor.home_zone, name)
-        return Registration(model=reference, directory=folder, files=files, card=more.pop("card", ModelCard()), **more)
+        known = {"card": ModelCard(), "new": True, **more}
+        return Registration(model=reference, directory=folder, files=files, **known)
 
     def client(self, script: str, *arguments: str, **environment: str) -> subprocess.Popen[str]:
         """A real MLflow client that runs a script in a process of its own."""

@@ -33,6 +33,8 @@ class EventType(StrEnum):
     ENDPOINT_FAILED = "endpoint_failed"
     ENDPOINT_STOPPED = "endpoint_stopped"
     ENDPOINT_DELETED = "endpoint_deleted"
+    ENVIRONMENT_TAKEN_OVER = "environment_taken_over"
+    ENVIRONMENTS_PRUNED = "environments_pruned"
     ZONE_CREATED = "zone_created"
     ZONE_RESIZED = "zone_resized"
     ZONE_DELETED = "zone_deleted"

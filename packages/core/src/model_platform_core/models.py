@@ -56,6 +56,8 @@ class ArtifactFormat(StrEnum):
     SAFETENSORS = "safetensors"
     XGBOOST = "xgboost"
     LIGHTGBM = "lightgbm"
+    CATBOOST = "catboost"
+    KERAS = "keras"
     SOURCE = "python-source"
     PROMPT = "prompt"
     PICKLE = "pickle"
@@ -69,10 +71,14 @@ _SUFFIXES: Mapping[str, ArtifactFormat] = {
     ".ubj": ArtifactFormat.XGBOOST,
     ".xgb": ArtifactFormat.XGBOOST,
     ".lgb": ArtifactFormat.LIGHTGBM,
+    ".cb": ArtifactFormat.CATBOOST,
+    ".keras": ArtifactFormat.KERAS,
     ".pkl": ArtifactFormat.PICKLE,
     ".pickle": ArtifactFormat.PICKLE,
     ".joblib": ArtifactFormat.PICKLE,
     ".cloudpickle": ArtifactFormat.PICKLE,
+    ".dill": ArtifactFormat.PICKLE,
+    ".statsmodels": ArtifactFormat.PICKLE,
     ".pt": ArtifactFormat.PICKLE,
     ".pth": ArtifactFormat.PICKLE,
 }
@@ -89,17 +95,33 @@ def _suffix(path: str) -> str:
     return name.suffix or name.name  # `.pkl` alone is a name, not a suffix
 
 
-def artifact_format(paths: Iterable[str]) -> ArtifactFormat:
-    """The format of a version from its file names; one pickle makes it `pickle`, whatever lies beside it."""
+def artifact_format(paths: Iterable[str], pickles: Iterable[str] = ()) -> ArtifactFormat:
+    """The format of a version from its file names; one pickle makes it `pickle`, whatever lies beside it.
+
+    Code that came with it reads what no format is known for: then the format is that code.
+
+    Parameters
+    ----------
+    pickles
+        Files in which pickles were found, whatever they are called.
+    """
+    paths = list(paths)
     found = {_SUFFIXES[suffix] for suffix in map(_suffix, paths) if suffix in _SUFFIXES}
-    if ArtifactFormat.PICKLE in found:
+    if ArtifactFormat.PICKLE in found or any(True for _ in pickles):
         return ArtifactFormat.PICKLE
-    return min(found, key=str) if found else ArtifactFormat.UNKNOWN
+    if found:
+        return min(found, key=str)
+    brought = any(path.startswith("code/") and path.endswith(".py") for path in paths)
+    return ArtifactFormat.SOURCE if brought else ArtifactFormat.UNKNOWN
 
 
 def format_allowed(found: ArtifactFormat, tier: Tier) -> bool:
     """Whether a version of this tier may be stored so: from tier 2, nothing that runs code when it is loaded."""
     return tier < Tier.MATERIAL or found not in {ArtifactFormat.PICKLE, ArtifactFormat.UNKNOWN}
+
+
+UNDO_FOR = dt.timedelta(days=30)
+"""For so long a deleted version can come back; then it is purged, bytes too. Its number is never given again."""
 
 
 class RegisteredModel(Observed):
@@ -126,6 +148,7 @@ class ModelVersion(Observed):
     """One version: the bytes by digest, the card's newest revision, where it came from, what it accepts and answers.
 
     `behaviour` is what publish found out: the answering method, whether rows are independent, the flavour.
+    `content_sha256` is the identity of the object in its environment (`identity.py`), None where it was not asked for.
     `governed` is False for versions that came into the database past the gate.
     """
 
@@ -133,6 +156,7 @@ class ModelVersion(Observed):
     name: str
     version: int
     artifact_sha256: Sha256
+    content_sha256: Sha256 | None = None
     files: tuple[FileEntry, ...] = ()
     size: int = 0
     format: ArtifactFormat = ArtifactFormat.UNKNOWN

@@ -8,6 +8,7 @@ import threading
 import time
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 
+from model_platform_core.models import UNDO_FOR
 from model_platform_core.refs import EndpointRef
 from model_platform_server.reconcile.endpoint import EndpointReconciler
 from model_platform_server.services.platform import Platform
@@ -43,6 +44,7 @@ class Reconciler:
         """Stop between steps; what runs goes on running. False if some step does not come to its end in time."""
         self._stopping.set()
         self._platform.changes.reconciler.set()
+        self._platform.target.end()
         self._thread.join(STOP_SECONDS)
         self._pool.shutdown(wait=False, cancel_futures=True)
         return not wait(set(self._under_way), STOP_SECONDS).not_done
@@ -69,6 +71,7 @@ class Reconciler:
         self._platform.uploads.sweep(self._platform.clock.now() - ABANDONED_AFTER)
         if self._platform.registry.ready():
             self._platform.registry.sweep()
+            self._platform.registry.purge(self._platform.clock.now() - UNDO_FOR)
 
     def _due(self, *, everything: bool) -> set[EndpointRef]:
         due = set(self._platform.target.maintain())

@@ -14,7 +14,7 @@ from model_platform_core.errors import (
     VersionNotFoundError,
 )
 from model_platform_core.events import EventType, NewEvent
-from model_platform_core.gate import check_registration
+from model_platform_core.gate import check_registration, contents_of
 from model_platform_core.models import ModelVersion, RegisteredModel
 from model_platform_core.refs import ModelRef, VersionRef, check_name
 from model_platform_core.wire import CardRevision, DeletedVersion, LineageCompletion, ModelPatch, Page
@@ -178,7 +178,8 @@ def revise_card(
     actor.require(Scope.MODELS_PUBLISH, found.zone)
     paths = [file.path for file in found.files]
     name = f"The card of {found.name} version {found.version}"
-    check_registration(platform.zone(found.zone), name, card, paths, done="changed")
+    contents = contents_of(found.format, found.behaviour)
+    check_registration(platform.zone(found.zone), name, card, paths, contents=contents, done="changed")
     data = {"version": found.version, "sha256": card.digest()}
     event = NewEvent(type=EventType.CARD_REVISED, actor=actor.name, zone=found.zone, subject=found.full_name, data=data)
     number = VersionRef(ModelRef(found.zone, found.name), found.version)

@@ -80,7 +80,8 @@ def register_version(
     Parameters
     ----------
     idempotency_key
-        A second request with the same key and content gets the version that the first one made.
+        A second request with the same key and content gets the version that the first one made. So does one that would
+        make the last version once more: it gets that one.
 
     Raises
     ------
@@ -115,15 +116,19 @@ def register_version(
         tags=request.tags,
         aliases=aliases,
         key=key,
+        new=request.new,
     )
     try:
-        version = platform.registry.register(actor, registration)
+        number = platform.registry.register(actor, registration)
     except ConflictError:  # the same request may have come twice at once
         if made := _made_before(platform, actor, key):
             return made
         raise
     platform.uploads.discard(request.upload)
     platform.changes.notify()
+    version = platform.catalogue.version(number)
+    if version is None:
+        raise ConflictError(f"{number} was deleted by somebody else just now; publish again.")
     return version
 
 

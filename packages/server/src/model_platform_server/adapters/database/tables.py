@@ -125,6 +125,7 @@ versions = sa.Table(
     sa.Column("name", sa.String(60), primary_key=True),
     sa.Column("version", sa.Integer, primary_key=True),
     sa.Column("artifact_sha256", _Digest, nullable=False, index=True),
+    sa.Column("content_sha256", _Digest),  # the identity of the object, where publish has asked for it
     sa.Column("location", sa.String(700), nullable=False),  # mlflow-artifacts:/… without host
     sa.Column("size", sa.BigInteger, nullable=False),
     sa.Column("format", sa.String(20), nullable=False),
@@ -174,6 +175,20 @@ seals = sa.Table(
     sa.Column("version", sa.Integer, nullable=False),
     sa.Column("artifact_sha256", _Digest, nullable=False),
     sa.Column("at", _Time, nullable=False),
+)
+
+deleted_versions = sa.Table(
+    # A number is given once: the row stays when the version is purged, without what could bring it back.
+    "mp_deleted_versions",
+    metadata,
+    sa.Column("zone", sa.String(30), primary_key=True),
+    sa.Column("name", sa.String(60), primary_key=True),
+    sa.Column("version", sa.Integer, primary_key=True),
+    sa.Column("location", sa.String(700), nullable=False),
+    sa.Column("model_id", sa.String(60)),
+    sa.Column("content", sa.JSON(none_as_null=True)),  # its rows as they were; null when it is purged
+    sa.Column("by", _Name, nullable=False),
+    sa.Column("at", _Time, nullable=False, index=True),
 )
 
 endpoints = sa.Table(

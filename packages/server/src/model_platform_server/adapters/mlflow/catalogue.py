@@ -6,12 +6,10 @@ All faces read these (`ports.Catalogue`). Prompts are governed by rights and are
 from __future__ import annotations
 
 import datetime as dt
-import posixpath
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
-from urllib.parse import unquote, urlparse
 
 import sqlalchemy as sa
 from mlflow.entities.model_registry.prompt_version import IS_PROMPT_TAG_KEY
@@ -25,13 +23,22 @@ from model_platform_core.events import EventType, NewEvent
 from model_platform_server.adapters.database import tables
 from model_platform_server.adapters.database.events import write_events
 from model_platform_server.adapters.mlflow import changes as collected
+from model_platform_server.adapters.mlflow import deleted
 from model_platform_server.adapters.mlflow.changes import Changes, NewVersion
 from model_platform_server.adapters.mlflow.evidence import Evidence
+from model_platform_server.adapters.mlflow.naming import prefix_of, split
 from model_platform_server.adapters.mlflow.refusals import Refusal
 from model_platform_server.adapters.mlflow.sessions import GovernedSession, acting
 
-_OF_MODEL = (tables.models, tables.aliases, tables.versions, tables.files, tables.cards, tables.seals)
-_OF_VERSION = (tables.versions, tables.files, tables.cards)
+_OF_MODEL = (
+    tables.models,
+    tables.aliases,
+    tables.versions,
+    tables.files,
+    tables.cards,
+    tables.seals,
+    tables.deleted_versions,
+)
 
 _evidence: ContextVar[Evidence | None] = ContextVar("mlflow_evidence", default=None)
 
@@ -51,27 +58,16 @@ def examined() -> Evidence | None:
     return _evidence.get()
 
 
-def prefix_of(location: str) -> str:
-    """Where a location lies in the artifact store: `mlflow-artifacts:/1/models/m-x/artifacts` is `1/models/…`."""
-    return posixpath.normpath(unquote(urlparse(location).path)).strip("/")
-
-
-def split(full_name: str) -> dict[str, str]:
-    """Zone and name of a full name, as our tables hold them."""
-    zone, _, name = full_name.partition(".")
-    return {"zone": zone, "name": name}
-
-
 @event.listens_for(GovernedSession, "before_commit")
 def _write(session: Session) -> None:
     session.flush()
     changes = collected.take(session)
     if changes is not None:
-        _Writer(session.connection(), acting().name).write(changes)
+        Writer(session.connection(), acting().name).write(changes)
 
 
-class _Writer:
-    """Writes one session's changes; `by` is the actor."""
+class Writer:
+    """Writes changes in the transaction in which they happen; `by` is the actor."""
 
     def __init__(self, connection: sa.Connection, by: str) -> None:
         self._connection = connection
@@ -80,14 +76,15 @@ class _Writer:
         self._events: list[NewEvent] = []
 
     def write(self, changes: Changes) -> None:
+        """Write what one session has changed in MLflow's rows."""
         for name in changes.new_models:
             self._new_model(name)
         for before, after in changes.renamed:
             self._rename(before, after)
         for new in changes.new_versions:
             self._new_version(new)
-        for name, version in changes.deleted_versions:
-            self._delete_version(name, version)
+        for (name, version), written in changes.deleted_versions.items():
+            self._delete_version(name, version, written)
         for name in changes.deleted_models:
             self._delete_model(name)
         for name, version in changes.touched_versions:
@@ -146,6 +143,7 @@ class _Writer:
     def _version_row(self, new: NewVersion, evidence: Evidence) -> dict[str, Any]:
         return {
             "artifact_sha256": evidence.sha256,
+            "content_sha256": evidence.content_sha256,
             "location": evidence.location,
             "size": evidence.size,
             "format": str(evidence.format),
@@ -166,38 +164,30 @@ class _Writer:
             sealed = {"prefix": prefix, "artifact_sha256": evidence.sha256, "at": self._now}
             self._connection.execute(sa.insert(tables.seals).values(**key, **sealed))
 
-    def _delete_version(self, name: str, version: int) -> None:
-        where = _of(tables.versions, name, version)
-        found = self._connection.execute(sa.select(tables.versions).where(*where)).first()
-        if found is None:
-            return
-        for table in _OF_VERSION:
-            self._connection.execute(sa.delete(table).where(*_of(table, name, version)))
-        self._pass_on_seal(found, name, version)
-        self._event(EventType.VERSION_DELETED, name, version=version, artifact_sha256=found.artifact_sha256)
+    def _delete_version(self, name: str, version: int, written: Mapping[str, Any]) -> None:
+        found = deleted.keep(self._connection, name, version, written, self._by, self._now)
+        if found is not None:
+            self._event(EventType.VERSION_DELETED, name, version=version, artifact_sha256=found.artifact_sha256)
 
-    def _pass_on_seal(self, deleted: Any, name: str, version: int) -> None:
-        """Another version may be of the same files; then they stay sealed, for that one."""
-        heir = self._connection.execute(
-            sa.select(tables.versions).where(
-                tables.versions.c.artifact_sha256 == deleted.artifact_sha256,
-                tables.versions.c.location == deleted.location,
-            )
-        ).first()
-        where = _of(tables.seals, name, version)
-        if heir is None:
-            self._connection.execute(sa.delete(tables.seals).where(*where))
-        else:
-            values = {"zone": heir.zone, "name": heir.name, "version": heir.version}
-            self._connection.execute(sa.update(tables.seals).where(*where).values(**values))
+    def restore(self, name: str, version: int) -> None:
+        """Bring a deleted version back, and tell it."""
+        deleted.bring_back(self._connection, name, version)
+        self._follow_model(name)
+        self._event(EventType.VERSION_RESTORED, name, version=version)
+        write_events(self._connection, self._events, self._now)
+
+    def purge(self, before: dt.datetime) -> int:
+        """Give up what was deleted before, and tell it; how many versions."""
+        found = deleted.forget(self._connection, before)
+        for one in found:
+            self._event(EventType.VERSION_PURGED, one.name, version=one.version)
+        write_events(self._connection, self._events, self._now)
+        return len(found)
 
     def _delete_model(self, name: str) -> None:
         of_model = _of(tables.models, name)
         if self._connection.execute(sa.select(tables.models.c.name).where(*of_model)).first() is None:
             return
-        versions = sa.select(tables.versions.c.version).where(*_of(tables.versions, name))
-        for version in sorted(self._connection.scalars(versions)):
-            self._delete_version(name, version)
         for table in (tables.aliases, tables.models):
             self._connection.execute(sa.delete(table).where(*_of(table, name)))
         self._event(EventType.MODEL_DELETED, name)

@@ -18,6 +18,7 @@ from sqlalchemy import event
 from sqlalchemy.orm import Session, UOWTransaction
 
 from model_platform_core.events import EventType
+from model_platform_server.adapters.mlflow.deleted import WIPED
 from model_platform_server.adapters.mlflow.sessions import GovernedSession
 
 _KEY = "registry_changes"
@@ -36,11 +37,14 @@ class NewVersion:
 
 @dataclass
 class Changes:
-    """Everything that happened to the registry since the last commit; names are full."""
+    """Everything that happened to the registry since the last commit; names are full.
+
+    `deleted_versions` hold what MLflow had written of them; those of a deleted model are among them.
+    """
 
     new_models: list[str] = field(default_factory=list)
     new_versions: list[NewVersion] = field(default_factory=list)
-    deleted_versions: list[tuple[str, int]] = field(default_factory=list)
+    deleted_versions: dict[tuple[str, int], dict[str, Any]] = field(default_factory=dict)
     deleted_models: list[str] = field(default_factory=list)
     renamed: list[tuple[str, str]] = field(default_factory=list)
     touched_versions: set[tuple[str, int]] = field(default_factory=set)
@@ -106,13 +110,20 @@ def _version(changes: Changes, row: SqlModelVersion, what: str) -> None:
         changes.new_versions.append(NewVersion(row.name, row.version, location, row.run_id, row.description or ""))
     elif what == "changed":
         if _changes(row, "current_stage") and row.current_stage == STAGE_DELETED_INTERNAL:
-            changes.deleted_versions.append((row.name, row.version))
+            changes.deleted_versions[row.name, row.version] = _written(row)
             return
         changed = [name for name in ("description", "current_stage") if _changes(row, name)]
         if changed:
             changes.touched_versions.add((row.name, row.version))
             stage = {"stage": row.current_stage} if "current_stage" in changed else {}
             changes.tell(EventType.VERSION_CHANGED, row.name, row.version, changed=changed, **stage)
+    elif what == "deleted" and row.current_stage != STAGE_DELETED_INTERNAL:
+        changes.deleted_versions[row.name, row.version] = _written(row)
+
+
+def _written(row: SqlModelVersion) -> dict[str, Any]:
+    """What MLflow had written of a version before it wiped it."""
+    return {name: _before(row, name) if _changes(row, name) else getattr(row, name) for name in WIPED}
 
 
 def _model_tag(changes: Changes, row: SqlRegisteredModelTag, _what: str) -> None:

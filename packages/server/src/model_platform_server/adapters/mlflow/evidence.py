@@ -9,7 +9,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +19,12 @@ from pydantic import ValidationError
 from model_platform_core.cards import ModelCard
 from model_platform_core.environments import EnvironmentRecord
 from model_platform_core.errors import InvalidModelError
+from model_platform_core.gate import CODE_BY_VALUE, UNREVIEWED_TYPES
 from model_platform_core.lineage import Lineage
 from model_platform_core.models import ArtifactFormat, FileEntry, artifact_format, manifest_digest
+from model_platform_core.reviewed_types import REVIEWED_TYPES
 from model_platform_core.signatures import Signature
+from model_platform_server.adapters.scanning.scan import scan
 
 UNFINISHED = ".artifact.uploading."
 """MLflow's local artifact store gives this prefix to files that are still coming in."""
@@ -43,6 +46,8 @@ class Evidence:
     behaviour: Mapping[str, Any] = field(default_factory=dict)
     lineage: Lineage = field(default_factory=Lineage)
     model_id: str | None = None
+    content_sha256: str | None = None
+    stored: ArtifactFormat | None = None
 
     @property
     def sha256(self) -> str:
@@ -56,8 +61,20 @@ class Evidence:
 
     @property
     def format(self) -> ArtifactFormat:
-        """How the model is stored."""
-        return artifact_format(file.path for file in self.files)
+        """How the model is stored: what was found inside of the files, else what their names say."""
+        return self.stored or artifact_format(file.path for file in self.files)
+
+    def scanned(self, root: Path, name: str) -> Evidence:
+        """The same after a look into every file that may hold a pickle; raises FormatRefusedError."""
+        paths = [file.path for file in self.files]
+        found = scan(root, paths, name)
+        shown: dict[str, Any] = {
+            CODE_BY_VALUE: found.by_value,
+            UNREVIEWED_TYPES: sorted(trusted_types(read_yaml(root / "MLmodel")) - REVIEWED_TYPES),
+        }
+        known = {key: value for key, value in self.behaviour.items() if key not in shown}
+        seen = {key: value for key, value in shown.items() if value}
+        return replace(self, stored=artifact_format(paths, found.pickles), behaviour=known | seen)
 
 
 def digest_files(root: Path) -> tuple[FileEntry, ...]:
@@ -165,6 +182,17 @@ def behaviour_of(model: Mapping[str, Any]) -> dict[str, Any]:
     main = [name for name in flavours if name != "python_function"] or flavours
     found = plain(known, "model_platform") if isinstance(known, dict) else {}
     return {**found, "flavor": main[0] if main else None, "flavors": flavours}
+
+
+def trusted_types(model: Mapping[str, Any]) -> set[str]:
+    """The types that its flavours want trusted when a skops file is loaded."""
+    flavours = model.get("flavors")
+    found = (
+        [flavour.get("skops_trusted_types") for flavour in flavours.values() if isinstance(flavour, dict)]
+        if isinstance(flavours, dict)
+        else []
+    )
+    return {str(name) for names in found if isinstance(names, list) for name in names}
 
 
 def environment_of(model: Mapping[str, Any], root: Path) -> EnvironmentRecord | None:

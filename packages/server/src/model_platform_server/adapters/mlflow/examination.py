@@ -19,16 +19,15 @@ from model_platform_core.access import Actor, Scope
 from model_platform_core.cards import ModelCard
 from model_platform_core.errors import InvalidModelError, NotFoundError
 from model_platform_core.lineage import Lineage
-from model_platform_core.models import FileEntry
+from model_platform_core.models import ArtifactFormat, FileEntry
 from model_platform_core.signatures import Signature
 from model_platform_server.adapters.database import tables
 from model_platform_server.adapters.mlflow import evidence
-from model_platform_server.adapters.mlflow.catalogue import prefix_of, split
 from model_platform_server.adapters.mlflow.entry_points import SCHEME
 from model_platform_server.adapters.mlflow.environment import ARTIFACT_DESTINATION
 from model_platform_server.adapters.mlflow.evidence import Evidence
 from model_platform_server.adapters.mlflow.gate import written_card
-from model_platform_server.adapters.mlflow.naming import zone_of
+from model_platform_server.adapters.mlflow.naming import prefix_of, split, zone_of
 
 
 @lru_cache(maxsize=1)
@@ -124,7 +123,7 @@ def examine(
             lineage=lineage.model_copy(update={"environment": environment}),
             model_id=model_id,
         )
-        return found, written_card(model, root, tags)
+        return found.scanned(root, location), written_card(model, root, tags)
 
 
 def of_version(connection: sa.Connection, full_name: str, version: int) -> Evidence | None:
@@ -146,4 +145,5 @@ def of_version(connection: sa.Connection, full_name: str, version: int) -> Evide
         behaviour=row.behaviour,
         lineage=Lineage.model_validate(row.lineage),
         model_id=row.model_id,
+        stored=ArtifactFormat(row.format),
     )

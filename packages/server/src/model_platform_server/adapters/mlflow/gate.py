@@ -19,10 +19,11 @@ from model_platform_core.errors import (
     RefusedError,
     ZoneNotFoundError,
 )
-from model_platform_core.gate import check_registration
+from model_platform_core.gate import check_registration, contents_of
 from model_platform_core.zones import Zone
 from model_platform_server.adapters.database import tables
 from model_platform_server.adapters.mlflow import evidence
+from model_platform_server.adapters.mlflow.evidence import Evidence
 from model_platform_server.adapters.mlflow.refusals import Refusal
 
 CARD_TAG = "mp.card."
@@ -73,7 +74,7 @@ def _parsed(value: str) -> Any:
         return value  # plain text, or the card's own check says what is wrong with it
 
 
-def check(zone: Zone, name: str, written: Mapping[str, Any], paths: list[str], actor: Actor) -> ModelCard:
+def check(zone: Zone, name: str, written: Mapping[str, Any], found: Evidence, actor: Actor) -> ModelCard:
     """The card, if card and format are what the zone demands; the actor is the owner if it names none.
 
     Raises
@@ -91,7 +92,8 @@ def check(zone: Zone, name: str, written: Mapping[str, Any], paths: list[str], a
     if card.owner is None:
         card = card.model_copy(update={"owner": actor.name})
     try:
-        check_registration(zone, name, card, paths)
+        paths = [file.path for file in found.files]
+        check_registration(zone, name, card, paths, contents=contents_of(found.format, found.behaviour))
     except RefusedError as error:
         if not unreadable:
             raise

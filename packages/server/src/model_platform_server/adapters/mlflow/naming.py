@@ -14,8 +14,10 @@ whatever goes out means the same thing when it comes back.
 
 from __future__ import annotations
 
+import posixpath
 import re
 from collections.abc import Callable
+from urllib.parse import unquote, urlparse
 
 from model_platform_core.access import Actor, Scope
 from model_platform_core.errors import InvalidNameError
@@ -31,6 +33,17 @@ def zone_of(full_name: str) -> str:
     """The zone of a full name; empty for names that belong to no zone (MLflow's own experiment 0)."""
     zone, dot, _ = full_name.partition(".")
     return zone if dot else ""
+
+
+def split(full_name: str) -> dict[str, str]:
+    """Zone and name of a full name, as our tables hold them."""
+    zone, _, name = full_name.partition(".")
+    return {"zone": zone, "name": name}
+
+
+def prefix_of(location: str) -> str:
+    """Where a location lies in the artifact store: `mlflow-artifacts:/1/models/m-x/artifacts` is `1/models/…`."""
+    return posixpath.normpath(unquote(urlparse(location).path)).strip("/")
 
 
 def home_zone(actor: Actor, name: str) -> str:

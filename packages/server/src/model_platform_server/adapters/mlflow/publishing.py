@@ -21,17 +21,21 @@ from mlflow.exceptions import MlflowException
 from mlflow.store.tracking.dbmodels.models import SqlLoggedModel
 
 from model_platform_core.access import Actor, Scope
+from model_platform_core.cards import ModelCard
 from model_platform_core.errors import InvalidUploadError, ModelPlatformError, StorageUnavailableError
-from model_platform_core.models import FileEntry, ModelVersion
+from model_platform_core.identity import content_digest, same_card
+from model_platform_core.models import FileEntry
+from model_platform_core.refs import VersionRef
 from model_platform_server.adapters.database import tables
 from model_platform_server.adapters.database.answers import remember
-from model_platform_server.adapters.mlflow import catalogue, evidence, examination, gate
+from model_platform_server.adapters.mlflow import catalogue, evidence, examination, gate, naming
 from model_platform_server.adapters.mlflow.environment import ARTIFACT_DESTINATION
 from model_platform_server.adapters.mlflow.evidence import Evidence
 from model_platform_server.adapters.mlflow.sessions import Access, accessing, one_transaction
 from model_platform_server.adapters.mlflow.stores import Stores
 from model_platform_server.ports import Registration
 
+_KEY = ("zone", "name", "version")
 _PUBLISHES = Access(Scope.MODELS_PUBLISH, writes=True)
 _ATTEMPTS = 3
 _PARAMETERS_AT_ONCE = 100
@@ -41,7 +45,7 @@ _INCOMING = ".incoming-"
 _REMAINS_FOR = dt.timedelta(days=1)
 
 
-def publish(stores: Stores, actor: Actor, registration: Registration) -> ModelVersion:
+def publish(stores: Stores, actor: Actor, registration: Registration) -> VersionRef:
     """Register files that lie in a folder; they stay there, so that whoever is killed here can begin again.
 
     Called with the actor acting. Raises the gate's refusals, which are events then.
@@ -52,9 +56,9 @@ def publish(stores: Stores, actor: Actor, registration: Registration) -> ModelVe
     try:
         with engine.connect() as connection:
             demands = gate.find_zone(connection, zone)
-        found = _look_at(registration)
+        found = _look_at(registration).scanned(registration.directory, name)
         written = registration.card.model_dump(exclude_defaults=True)
-        card = gate.check(demands, name, written, [file.path for file in registration.files], actor)
+        card = gate.check(demands, name, written, found, actor)
     except ModelPlatformError as error:
         stores.registry.record_refusal(name, "an upload", error)
         raise
@@ -95,6 +99,9 @@ def _look_at(registration: Registration) -> Evidence:
         signature=evidence.signature_of(model),
         behaviour=evidence.behaviour_of(model),
         lineage=lineage,
+        content_sha256=content_digest(
+            registration.files, lambda path: (registration.directory / path).open("rb"), model, lineage.environment
+        ),
     )
 
 
@@ -113,17 +120,21 @@ def _experiment(stores: Stores, name: str) -> str:
     raise StorageUnavailableError(f"The experiment of {name} could not be made; publish again.")
 
 
-def _write(stores: Stores, actor: Actor, registration: Registration, found: Evidence, experiment: str) -> ModelVersion:
+def _write(stores: Stores, actor: Actor, registration: Registration, found: Evidence, experiment: str) -> VersionRef:
     name, engine = str(registration.model), stores.registry.engine
     with accessing(_PUBLISHES), _Placement() as files, one_transaction(engine) as connection:
         # Publishes of one zone follow one another from here to the commit, so that none meets a half-made model.
         zones = tables.zones.c
         connection.execute(sa.select(zones.name).where(zones.name == registration.model.zone).with_for_update())
+        if (number := _same_again(connection, registration, found)) is not None:
+            for alias in registration.aliases:
+                stores.registry.set_registered_model_alias(name, alias, str(number))
+            return _remembered(connection, actor, registration, number)
         run_id = _run(stores, actor.name, experiment, registration)
         logged = stores.tracking.create_logged_model(experiment, registration.model.name, run_id)
         stores.tracking.log_outputs(run_id, [LoggedModelOutput(logged.model_id, 0)])
         stores.tracking.finalize_logged_model(logged.model_id, LoggedModelStatus.READY)
-        known = [tables.models.c[column] == value for column, value in catalogue.split(name).items()]
+        known = [tables.models.c[column] == value for column, value in naming.split(name).items()]
         if connection.execute(sa.select(tables.models.c.name).where(*known)).first() is None:
             stores.registry.create_registered_model(name)
         found = replace(found, location=logged.artifact_location, model_id=logged.model_id)
@@ -137,10 +148,30 @@ def _write(stores: Stores, actor: Actor, registration: Registration, found: Evid
             stores.tracking.set_model_versions_tags(made.name, str(made.version), logged.model_id)
             for alias in registration.aliases:
                 stores.registry.set_registered_model_alias(name, alias, str(made.version))
-        if (key := registration.key) is not None:
-            now = dt.datetime.now(dt.UTC)
-            remember(connection, actor.name, key.key, key.sha256, f"{name}:{made.version}", now)
-        return _as_version(connection, registration, found, int(made.version), run_id)
+        return _remembered(connection, actor, registration, int(made.version))
+
+
+def _same_again(connection: sa.Connection, registration: Registration, found: Evidence) -> int | None:
+    """The number of the last version, if this is that once more."""
+    versions, cards = tables.versions.c, tables.cards.c
+    last = connection.execute(
+        sa.select(versions.version, versions.content_sha256, cards.content)
+        .join_from(tables.versions, tables.cards, sa.and_(*(versions[key] == cards[key] for key in _KEY)))
+        .where(versions.zone == registration.model.zone, versions.name == registration.model.name)
+        .order_by(versions.version.desc(), cards.revision.desc())
+        .limit(1)
+    ).first()
+    if registration.new or last is None or last.content_sha256 != found.content_sha256:
+        return None
+    return int(last.version) if same_card(found.card, ModelCard.model_validate(last.content)) else None
+
+
+def _remembered(connection: sa.Connection, actor: Actor, registration: Registration, number: int) -> VersionRef:
+    """What the request has made, so that it makes nothing more when it is sent again."""
+    if (key := registration.key) is not None:
+        subject = f"{registration.model}:{number}"
+        remember(connection, actor.name, key.key, key.sha256, subject, dt.datetime.now(dt.UTC))
+    return VersionRef(registration.model, number)
 
 
 def _run(stores: Stores, actor: str, experiment: str, registration: Registration) -> str:
@@ -169,35 +200,6 @@ def _batches(items: list[Any], size: int) -> Iterator[list[Any]]:
     rest = iter(items)
     while some := list(islice(rest, size)):
         yield some
-
-
-def _as_version(
-    connection: sa.Connection, registration: Registration, found: Evidence, version: int, run_id: str
-) -> ModelVersion:
-    zone, name = registration.model.zone or "", registration.model.name
-    rows = tables.versions.c
-    where = (rows.zone == zone, rows.name == name, rows.version == version)
-    row = connection.execute(sa.select(rows.published_by, rows.published_at).where(*where)).one()
-    return ModelVersion(
-        zone=zone,
-        name=name,
-        version=version,
-        artifact_sha256=found.sha256,
-        files=found.files,
-        size=found.size,
-        format=found.format,
-        card=found.card,
-        card_sha256=found.card.digest(),
-        lineage=found.lineage,
-        signature=found.signature,
-        behaviour=dict(found.behaviour),
-        aliases=registration.aliases,
-        description=registration.description,
-        model_id=found.model_id,
-        run_id=run_id,
-        published_by=row.published_by,
-        published_at=row.published_at,
-    )
 
 
 # ---------------------------------------------------------------- files
@@ -241,7 +243,7 @@ class _Placement:
 
     def put(self, directory: Path, files: tuple[FileEntry, ...], location: str) -> None:
         """Put the files of a folder at a location of the artifact store; raises StorageUnavailableError."""
-        root, prefix = examination.artifact_root(), catalogue.prefix_of(location)
+        root, prefix = examination.artifact_root(), naming.prefix_of(location)
         try:
             if root is None:
                 artifacts = examination.real_artifacts(os.environ[ARTIFACT_DESTINATION])

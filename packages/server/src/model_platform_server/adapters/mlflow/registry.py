@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import logging
 import threading
 from collections.abc import Iterator
@@ -13,7 +14,6 @@ import sqlalchemy as sa
 
 from model_platform_core.access import SYSTEM, Actor
 from model_platform_core.errors import RegistryUnavailableError
-from model_platform_core.models import ModelVersion
 from model_platform_core.refs import ModelRef, VersionRef
 from model_platform_core.wire import ModelPatch
 from model_platform_server.adapters.mlflow import environment
@@ -115,8 +115,11 @@ class MlflowRegistry:
 
     # ------------------------------------------------------------ changes
 
-    def register(self, actor: Actor, registration: Registration) -> ModelVersion:
-        """Write run, logged model, version, card and event; the gate stands in the store. Raises its refusals."""
+    def register(self, actor: Actor, registration: Registration) -> VersionRef:
+        """Write run, logged model, version, card and event; the gate stands in the store. Raises its refusals.
+
+        Gives the last version where it is that once more.
+        """
         with self._as(actor) as mlflow:
             from model_platform_server.adapters.mlflow.publishing import publish  # noqa: PLC0415
 
@@ -138,9 +141,19 @@ class MlflowRegistry:
             mlflow.patch_model(str(ref), patch)
 
     def delete_version(self, actor: Actor, ref: VersionRef) -> None:
-        """Delete a version and its files, unless another version is of the same files."""
+        """Delete a version; until it is purged it can come back."""
         with self._as(actor) as mlflow:
             mlflow.delete_version(str(ref.model), ref.version or 0)
+
+    def restore_version(self, actor: Actor, ref: VersionRef) -> None:
+        """Bring a deleted version back; raises VersionNotFoundError if it was not deleted, or is purged."""
+        with self._as(actor) as mlflow:
+            mlflow.restore_version(str(ref.model), ref.version or 0)
+
+    def purge(self, before: dt.datetime) -> int:
+        """Give up the versions that were deleted before, and their files unless another version is of them; how many."""
+        with self._as(SYSTEM) as mlflow:
+            return mlflow.purge(before)
 
     def sweep(self) -> int:
         """Remove models that never held anything: their client died between two calls. How many."""

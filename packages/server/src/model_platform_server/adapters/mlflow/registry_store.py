@@ -23,7 +23,7 @@ from model_platform_core.lineage import Lineage
 from model_platform_core.refs import ModelRef
 from model_platform_server.adapters.database import tables
 from model_platform_server.adapters.database.events import write_events
-from model_platform_server.adapters.mlflow import catalogue, examination, filters, gate, methods, naming, use
+from model_platform_server.adapters.mlflow import catalogue, deleted, examination, filters, gate, methods, naming, use
 from model_platform_server.adapters.mlflow.context import acting_as
 from model_platform_server.adapters.mlflow.evidence import Evidence
 from model_platform_server.adapters.mlflow.methods import Arguments, Governed
@@ -109,6 +109,7 @@ class GovernedRegistryStore(Governed, SqlAlchemyStore):  # type: ignore[misc]  #
         with self.engine.connect() as connection:
             if method in {"delete_registered_model", "rename_registered_model"}:
                 use.check_unused(connection, name)
+                use.check_never_used(connection, arguments.get("new_name"))
             elif method == "delete_model_version":
                 use.check_unused(connection, name, int(arguments["version"]))
 
@@ -170,6 +171,15 @@ class GovernedRegistryStore(Governed, SqlAlchemyStore):  # type: ignore[misc]  #
     def _full(name: str) -> str:
         return naming.full_model_name(acting(), name)
 
+    # ------------------------------------------------------------ numbers
+
+    def create_registered_model(self, name: str, tags: Any = None, description: str | None = None) -> RegisteredModel:
+        """A new model. Where one of that name was deleted, its versions are counted on from there."""
+        with one_transaction(self.engine) as connection:
+            made = super().create_registered_model(name, tags, description)
+            deleted.remember_numbers(connection, name)
+            return made
+
     # ------------------------------------------------------------ the gate
 
     def create_model_version(
@@ -212,7 +222,7 @@ class GovernedRegistryStore(Governed, SqlAlchemyStore):  # type: ignore[misc]  #
             found, written = known, known.card.model_dump(exclude_defaults=True) | gate.card_in_tags(tags)
         else:
             found, written = self._look_at(actor, source, run_id, tags)
-        card = gate.check(zone, name, written, [file.path for file in found.files], actor)
+        card = gate.check(zone, name, written, found, actor)
         return replace(found, card=card)
 
     @staticmethod
@@ -281,7 +291,7 @@ def _never_used(session: Any, row: Any) -> bool:
 
 
 def _made_for_this(connection: sa.Connection, name: str, now: dt.datetime) -> bool:
-    where = [tables.models.c[column] == value for column, value in catalogue.split(name).items()]
+    where = [tables.models.c[column] == value for column, value in naming.split(name).items()]
     made = connection.execute(sa.select(tables.models.c.created_by, tables.models.c.created_at).where(*where)).first()
     return made is not None and made.created_by == acting().name and now - made.created_at < _EMPTY_FOR
 

@@ -93,6 +93,7 @@ def _registry() -> None:
         "mp_versions",
         *_version_key(),
         sa.Column("artifact_sha256", _DIGEST, nullable=False, index=True),
+        sa.Column("content_sha256", _DIGEST),
         sa.Column("location", sa.String(700), nullable=False),
         sa.Column("size", sa.BigInteger, nullable=False),
         sa.Column("format", sa.String(20), nullable=False),
@@ -122,6 +123,15 @@ def _registry() -> None:
         sa.Column("sha256", _DIGEST, nullable=False),
         sa.Column("by", _NAME, nullable=False),
         sa.Column("at", sa.DateTime, nullable=False),
+    )
+    op.create_table(
+        "mp_deleted_versions",
+        *_version_key(),
+        sa.Column("location", sa.String(700), nullable=False),
+        sa.Column("model_id", sa.String(60)),
+        sa.Column("content", sa.JSON),
+        sa.Column("by", _NAME, nullable=False),
+        sa.Column("at", sa.DateTime, nullable=False, index=True),
     )
     op.create_table(
         "mp_seals",
