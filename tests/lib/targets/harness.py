@@ -16,13 +16,15 @@ from typing import Protocol
 
 from model_platform_core.refs import EndpointRef
 from model_platform_server.adapters.local.processes import ProcessIdentity, alive
-from model_platform_server.adapters.local.settings import CallLimits, Patience
+from model_platform_server.adapters.local.settings import CallLimits, EnvironmentPolicy, Patience
 from model_platform_server.adapters.local.target import LocalTarget, stop_everything
 from model_platform_server.ports import DeploymentTarget, Observation, RoutePlan, RunnerPlan, RunnerState
+from model_platform_server.settings import OwnEnvironments
 from support.servers import wait_until
 
 REF = EndpointRef("dev", "churn")
 PATIENCE = Patience(ready=60, drain=10, grace=10, first_pause=0.05, longest_pause=1.0, look=0.2, silence=30)
+BORROW = EnvironmentPolicy(own=OwnEnvironments.NEVER)
 
 
 class Harness(Protocol):
@@ -58,13 +60,24 @@ class Harness(Protocol):
 class LocalHarness:
     """The local target on a state directory."""
 
-    def __init__(self, state: Path, patience: Patience = PATIENCE, limits: CallLimits = CallLimits()) -> None:  # noqa: B008
+    def __init__(
+        self,
+        state: Path,
+        patience: Patience = PATIENCE,
+        limits: CallLimits = CallLimits(),  # noqa: B008
+        policy: EnvironmentPolicy = BORROW,
+    ) -> None:
         self.state = state
-        self._patience, self._limits = patience, limits
+        self._patience, self._limits, self._policy = patience, limits, policy
+        self._made: list[LocalTarget] = []
         self.target = self.another()
 
     def another(self, port: int = 0) -> LocalTarget:
-        return LocalTarget(self.state, gateway_port=port, limits=self._limits, patience=self._patience)
+        made = LocalTarget(
+            self.state, gateway_port=port, limits=self._limits, patience=self._patience, policy=self._policy
+        )
+        self._made.append(made)
+        return made
 
     def drive(self, plan: RunnerPlan) -> subprocess.Popen[str]:
         given = self.state.with_name("plan.pickle")
@@ -91,6 +104,8 @@ class LocalHarness:
         return ProcessIdentity.model_validate_json((self.state / "gateway" / "envoy.json").read_text())
 
     def end(self) -> None:
+        for target in self._made:
+            target.end()
         stop_everything(self.state)
         assert stop_everything(self.state) == 0, "processes were left behind"
 

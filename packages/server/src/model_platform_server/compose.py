@@ -14,6 +14,7 @@ from model_platform_server.adapters.database.event_store import SqlEvents
 from model_platform_server.adapters.database.zones import SqlZones
 from model_platform_server.adapters.files.uploads import FileUploads
 from model_platform_server.adapters.keys.signing import SigningKeys
+from model_platform_server.adapters.local.settings import EnvironmentPolicy
 from model_platform_server.adapters.local.target import LocalTarget
 from model_platform_server.adapters.mlflow.registry import MlflowRegistry
 from model_platform_server.reconcile.loop import Reconciler
@@ -44,6 +45,7 @@ def compose(settings: Settings) -> Composition:
     settings.artifacts.mkdir(mode=0o700, exist_ok=True)
     migrate(settings.database)
     database, clock = Database(settings.database), SystemClock()
+    policy = EnvironmentPolicy(own=settings.own_environments, after=settings.own_environments_after)
     registry = MlflowRegistry(settings.database, settings.artifacts)
     platform = Platform(
         actors=SqlActors(database, clock),
@@ -55,7 +57,7 @@ def compose(settings: Settings) -> Composition:
         uploads=FileUploads(state / "uploads"),
         registry=registry,
         keys=SigningKeys(state / "endpoint-key.pem"),
-        target=LocalTarget(state / "local", gateway_port=settings.gateway_port),
+        target=LocalTarget(state / "local", gateway_port=settings.gateway_port, policy=policy),
         clock=clock,
     )
     return Composition(platform, registry, Reconciler(platform))

@@ -94,6 +94,8 @@ class Change:
         except StepFailedError as error:
             self._fail(error.failure, error.report)
         except ModelPlatformError as error:
+            if self._stopping.is_set():
+                raise SupersededError from error  # the step was given up because the server stops
             self._fail(failure_of(error), None)
         except SupersededError:
             raise
@@ -197,11 +199,13 @@ class Change:
 
     def _succeed(self, report: ParityReport | None) -> None:
         history = self._history()
+        seen = self._platform.target.observe(self._endpoint.ref)
         wanted = DeploymentStatus(spec=self._wanted, ready_replicas=self._wanted.replicas, parity=report)
         status = EndpointStatus(
             state=EndpointState.LIVE,
             message=f"version {self._wanted.version} answers",
             observed_generation=self._endpoint.generation,
+            conditions=self._writer.with_borrowed((), self._endpoint.spec.traffic.weights, seen),
             traffic=self._endpoint.spec.traffic,
             deployments=(wanted, *self._kept_warm(history)),
             history=history,
@@ -239,7 +243,10 @@ class Change:
         status = EndpointStatus(
             state=state,
             message=failure.message + still,
-            conditions=(self._writer.condition(UPDATE_FAILED, reason=failure.code, message=failure.message),),
+            conditions=(
+                *(one for one in self._before.conditions if one.type != UPDATE_FAILED),
+                self._writer.condition(UPDATE_FAILED, reason=failure.code, message=failure.message),
+            ),
             observed_generation=self._endpoint.generation,
             traffic=self._before.traffic,
             deployments=(*others, DeploymentStatus(spec=self._wanted, failure=failure, parity=report)),

@@ -11,6 +11,7 @@ from model_platform_core.errors import ModelPlatformError
 from model_platform_core.refs import EndpointRef
 from model_platform_server.ports import Observation, RoutePlan, RunnerState
 from model_platform_server.reconcile.change import Change, SupersededError
+from model_platform_server.reconcile.move import move
 from model_platform_server.reconcile.plans import runner_plan
 from model_platform_server.reconcile.status import StatusWriter, failure_of, state_of
 from model_platform_server.services.platform import Platform
@@ -94,8 +95,16 @@ class EndpointReconciler:
         except ModelPlatformError as error:
             self._write_trouble(endpoint, error)
             return False
+        fine = True
+        for name, seen in self._platform.target.observe(self._ref).items():
+            if seen.successor and name in keep:
+                try:
+                    keep[name] = move(self._platform, endpoint, keep[name])
+                except ModelPlatformError as error:
+                    log.warning("%s on %s stays in its borrowed environment for now: %s", name, self._ref, error)
+                    fine = False
         self._write_observed(endpoint, keep, self._platform.target.observe(self._ref))
-        return True
+        return fine
 
     def _kept(self, endpoint: Endpoint) -> dict[str, DeploymentStatus]:
         now, weights = self._platform.clock.now(), endpoint.status.traffic.weights
@@ -117,11 +126,15 @@ class EndpointReconciler:
             [_observed(one, seen.get(name)) for name, one in keep.items()]
             + [one for one in endpoint.status.deployments if one.failure and one.spec.name not in keep]
         )
-        update: dict[str, object] = {"deployments": deployments}
-        if endpoint.status.traffic.weights:
+        writer, weights = StatusWriter(self._platform, endpoint), endpoint.status.traffic.weights
+        update: dict[str, object] = {
+            "deployments": deployments,
+            "conditions": writer.with_borrowed(endpoint.status.conditions, weights, seen),
+        }
+        if weights:
             state, message = state_of(endpoint.status, deployments)
             update |= {"state": state, "message": message}
-        StatusWriter(self._platform, endpoint).write(endpoint.status.model_copy(update=update))
+        writer.write(endpoint.status.model_copy(update=update))
 
 
 def _observed(one: DeploymentStatus, seen: Observation | None) -> DeploymentStatus:

@@ -15,6 +15,7 @@ from model_platform_core.environments import EnvironmentRecord
 from model_platform_core.errors import ParityFailedError
 from model_platform_core.models import ModelVersion
 from model_platform_core.parity import ParityReport, ParitySample, compare_answers
+from model_platform_core.refs import EndpointRef
 from model_platform_server.ports import PARITY_PATH, RoutePlan
 from model_platform_server.reconcile.plans import version_of
 from model_platform_server.services.platform import Platform
@@ -50,13 +51,25 @@ def prove(
         return None
     ref = endpoint.ref
     path = f"/.parity/{secrets.token_urlsafe(24)}"
-    token = None
-    if deployment.access is Access.TOKEN:
-        expires = platform.clock.now() + _TOKEN_FOR
-        token = platform.keys.sign_endpoint_token(str(ref), secrets.token_hex(8), SYSTEM.name, expires)
     platform.target.route(RoutePlan(ref, weights, private={deployment.name: path}))
-    answers = platform.target.call(path, sample.records, token)
+    answers = platform.target.call(path, sample.records, _token(platform, ref, deployment))
     return compare_answers(sample, answers)
+
+
+def prove_successor(platform: Platform, endpoint: Endpoint, deployment: DeploymentSpec) -> ParityReport | None:
+    """Replay the sample to runners in the model's own environment, which get no traffic yet; None if there is none."""
+    sample = read_sample(platform, version_of(platform, deployment))
+    if sample is None or not sample.records:
+        return None
+    ref, token = endpoint.ref, _token(platform, endpoint.ref, deployment)
+    return compare_answers(sample, platform.target.call_successor(ref, deployment.name, sample.records, token))
+
+
+def _token(platform: Platform, ref: EndpointRef, deployment: DeploymentSpec) -> str | None:
+    if deployment.access is not Access.TOKEN:
+        return None
+    expires = platform.clock.now() + _TOKEN_FOR
+    return platform.keys.sign_endpoint_token(str(ref), secrets.token_hex(8), SYSTEM.name, expires)
 
 
 def words_of(report: ParityReport | None) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from model_platform_core.access import SYSTEM
 from model_platform_core.deployments import (
@@ -19,6 +19,7 @@ from model_platform_server.ports import Observation
 from model_platform_server.services.platform import Platform
 
 UPDATE_FAILED = "UpdateFailed"
+ENVIRONMENT_BORROWED = "EnvironmentBorrowed"
 
 _EVENTS = {
     EndpointState.LIVE: EventType.ENDPOINT_LIVE,
@@ -79,6 +80,20 @@ class StatusWriter:
     def condition(self, kind: str, *, reason: str, message: str) -> Condition:
         """A condition that is true from now on."""
         return Condition(type=kind, status=True, reason=reason, message=message, since=self._platform.clock.now())
+
+    def with_borrowed(
+        self, conditions: Sequence[Condition], weights: Iterable[str], seen: Mapping[str, Observation]
+    ) -> tuple[Condition, ...]:
+        """These conditions, and whether what has traffic runs in a borrowed environment."""
+        others = tuple(one for one in conditions if one.type != ENVIRONMENT_BORROWED)
+        found = next((seen[name].borrowed for name in weights if name in seen and seen[name].borrowed), None)
+        if found is None:
+            return others
+        message = f"borrowed from the kernel; {found.message[0].lower()}{found.message[1:].rstrip('.')}"
+        condition = self.condition(ENVIRONMENT_BORROWED, reason=found.reason, message=message)
+        if known := self.current.condition(ENVIRONMENT_BORROWED):
+            condition = condition.model_copy(update={"since": known.since})
+        return (*others, condition)
 
 
 def _versions(status: EndpointStatus) -> list[int]:

@@ -14,8 +14,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from model_platform_core.environments import EnvironmentRecord
 from model_platform_core.errors import EnvironmentFailedError, StorageUnavailableError
-from model_platform_core.lineage import EnvironmentRecord
 from model_platform_core.values import Observed
 from model_platform_server.adapters.local import files, processes
 from model_platform_server.adapters.local.interpreters import Interpreter, interpreter, own
@@ -73,6 +73,10 @@ class Environments:
     def find(self, plan: RunnerPlan) -> Environment | None:
         """The environment of a model, if it is there; nothing is built. One of its own goes before a borrowed one."""
         return self.built(plan) or self.borrowed(plan)
+
+    def has(self, key: str) -> bool:
+        """Whether the one of this hash was built and is still there."""
+        return (self._folder / key / "bin" / "python").exists()
 
     def built(self, plan: RunnerPlan) -> Environment | None:
         """The one that was built for what the model needs."""

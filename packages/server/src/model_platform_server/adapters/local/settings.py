@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from model_platform_server.settings import OwnEnvironments
+
 
 @dataclass(frozen=True)
 class CallLimits:
@@ -38,3 +40,15 @@ class Patience:
     """A runner that answers its supervisor nothing for so long hangs, and is ended."""
     look: float = 10.0
     """Between two looks at a runner's metrics."""
+
+
+@dataclass(frozen=True)
+class EnvironmentPolicy:
+    """When models get an environment of their own. Times are seconds."""
+
+    own: OwnEnvironments = OwnEnvironments.LATER
+    after: float = 30.0
+    """How long a deployment has answered from a borrowed environment when its own begins to be built."""
+    first_pause: float = 60.0
+    longest_pause: float = 3600.0
+    """Before a build that failed is tried again: doubled each time."""

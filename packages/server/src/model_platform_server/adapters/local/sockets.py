@@ -67,14 +67,16 @@ def ask(path: Path, target: str, *, timeout: float = 5.0) -> tuple[int, str]:
     return _exchange(_UnixConnection(path, timeout), "GET", target)
 
 
-def post(address: str, target: str, body: str, headers: Mapping[str, str], *, timeout: float) -> tuple[int, str]:
-    """Status and body of a POST to `host:port`.
+def post(address: str | Path, target: str, body: str, headers: Mapping[str, str], *, timeout: float) -> tuple[int, str]:
+    """Status and body of a POST to `host:port`, or over a Unix socket.
 
     Raises
     ------
     OSError
         As for `ask`.
     """
+    if isinstance(address, Path):
+        return _exchange(_UnixConnection(address, timeout), "POST", target, body.encode(), headers)
     return _exchange(http.client.HTTPConnection(address, timeout=timeout), "POST", target, body.encode(), headers)
 
 

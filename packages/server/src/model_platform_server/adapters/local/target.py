@@ -12,9 +12,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from model_platform_core.deployments import Capabilities
+from model_platform_core.deployments import Capabilities, Failure
 from model_platform_core.errors import (
-    EnvironmentFailedError,
     ModelPlatformError,
     ReadinessFailedError,
     TargetUnavailableError,
@@ -22,17 +21,19 @@ from model_platform_core.errors import (
 )
 from model_platform_core.refs import EndpointRef
 from model_platform_core.values import canonical_json
-from model_platform_core.wire import EndpointMetrics, LogLine
+from model_platform_core.wire import EndpointMetrics, EnvironmentInfo, LogLine
 from model_platform_core.zones import Amount
 from model_platform_server.adapters.local import files, machine, metrics, processes, sockets
 from model_platform_server.adapters.local.deployment import Deployment, read_plan
-from model_platform_server.adapters.local.environments import Environments
+from model_platform_server.adapters.local.environments import Environments, end_builds
 from model_platform_server.adapters.local.gateway import Clusters, Gateway
 from model_platform_server.adapters.local.logs import read_logs
 from model_platform_server.adapters.local.overlay import Overlays, main_file
+from model_platform_server.adapters.local.own import Moves
 from model_platform_server.adapters.local.runner import Surroundings
-from model_platform_server.adapters.local.settings import CallLimits, Patience
+from model_platform_server.adapters.local.settings import CallLimits, EnvironmentPolicy, Patience
 from model_platform_server.ports import Observation, RoutePlan, RunnerPlan
+from model_platform_server.settings import OwnEnvironments
 
 _NAME = "local"
 _GATEWAY_MARGIN = 5.0  # seconds that the gateway waits longer than a runner may take
@@ -51,6 +52,8 @@ class LocalTarget:
         Where the gateway is to listen; 0 means where it did before, the first time 8800 or a free one near it.
     limits, patience
         What a runner takes on, and how long is waited for it.
+    policy
+        When models get an environment of their own.
     """
 
     def __init__(
@@ -60,10 +63,12 @@ class LocalTarget:
         gateway_port: int = 0,
         limits: CallLimits = CallLimits(),  # noqa: B008 - a frozen value
         patience: Patience = Patience(),  # noqa: B008
+        policy: EnvironmentPolicy = EnvironmentPolicy(),  # noqa: B008
     ) -> None:
         self._state = files.private_folder(state_directory.resolve())
-        self._patience = patience
+        self._patience, self._policy = patience, policy
         self._environments = Environments(self._state / "environments")
+        self._moves = Moves(self._environments, policy)
         self._overlays = Overlays(self._state / "overlays")
         socket_folder = sockets.socket_folder(self._state)
         self._around = Surroundings(
@@ -104,12 +109,14 @@ class LocalTarget:
     def prepare(self, plan: RunnerPlan, report: Callable[[str], None]) -> None:
         """Make the environment and the overlay ready. What was given up for this deployment is tried again after it."""
         self._refuse_what_cannot_be(plan)
-        environment = self._environments.make(plan, report)
+        environment = self._environments.make(plan, report, borrow=self._policy.own is not OwnEnvironments.FIRST)
         self._overlays.make(environment.interpreter, report)
         deployment = self._get(plan.ref, plan.deployment.name)
         if deployment is not None:
             with deployment.lock:
                 deployment.forget_failures()
+                if not deployment.sockets() and self._environments.built(plan) is not None:
+                    deployment.take_over()  # nothing answers that could go on
 
     def run(self, plan: RunnerPlan) -> None:
         """See to it that the plan's replicas run."""
@@ -118,6 +125,8 @@ class LocalTarget:
         if deployment is None:
             folder = self._state / "deployments" / str(plan.ref.zone) / plan.ref.name / plan.deployment.name
             deployment = Deployment(folder, plan, self._around)
+            if self._environments.built(plan) is not None:
+                deployment.take_over()
             with self._lock:
                 self._deployments[plan.ref, plan.deployment.name] = deployment
         with deployment.lock:
@@ -135,12 +144,15 @@ class LocalTarget:
         found = self._of(ref)
         with self._warned():
             self._advance(found)
-        return {deployment.plan.deployment.name: deployment.observation() for deployment in found}
+        return {one.plan.deployment.name: self._moves.told(one, one.observation()) for one in found}
 
-    def libraries(self, ref: EndpointRef, deployment: str) -> Mapping[str, str]:
+    def libraries(self, ref: EndpointRef, deployment: str, *, successor: bool = False) -> Mapping[str, str]:
         """Versions of the libraries that a deployment's runner said it serves with."""
         found = self._get(ref, deployment)
-        return next((runner.libraries() for runner in found.runners), {}) if found else {}
+        if found is None:
+            return {}
+        runners = [found.successor] if successor else found.runners
+        return next((runner.libraries() for runner in runners if runner), {})
 
     def remove(self, ref: EndpointRef, deployment: str) -> None:
         """Out of the routes, until nothing is being answered; then out of the gateway; then SIGTERM, and SIGKILL."""
@@ -178,10 +190,12 @@ class LocalTarget:
 
     def call(self, path: str, records: Sequence[Any], token: str | None) -> list[Any]:
         """A plain call through the gateway."""
+        return self._post(self.gateway_url().removeprefix("http://"), path, records, token)
+
+    def _post(self, address: str | Path, path: str, records: Sequence[Any], token: str | None) -> list[Any]:
         headers = {"content-type": "application/json"}
         if token is not None:
             headers["authorization"] = f"Bearer {token}"
-        address = self.gateway_url().removeprefix("http://")
         seconds = self._around.limits.seconds + 2 * _GATEWAY_MARGIN
         try:
             status, text = sockets.post(address, path, canonical_json(list(records)), headers, timeout=seconds)
@@ -192,6 +206,44 @@ class LocalTarget:
             return answer
         code = str(answer.get("code", "no code")) if isinstance(answer, dict) else "no code"
         raise ReadinessFailedError(f"The endpoint answered {status} ({code}) to its own sample.")
+
+    # ---------------------------------------------------------------- environments
+
+    def call_successor(self, ref: EndpointRef, deployment: str, records: Sequence[Any], token: str | None) -> list[Any]:
+        """A plain call to a runner in the model's own environment that has no traffic yet."""
+        found = self._get(ref, deployment)
+        runner = found.successor if found else None
+        if runner is None:
+            raise TargetUnavailableError(f"{ref} has no runner in an environment of its own that answers.")
+        return self._post(runner.socket, "/", records, token)
+
+    def take_over(self, ref: EndpointRef, deployment: str) -> None:
+        """Send calls to the runners in the model's own environment; those before end what they hold, and go."""
+        found = self._get(ref, deployment)
+        if found is not None:
+            with found.lock:
+                found.take_over()
+            self._advance([found])
+
+    def refuse_successor(self, ref: EndpointRef, deployment: str, failure: Failure) -> None:
+        """Go on as before."""
+        found = self._get(ref, deployment)
+        if found is not None:
+            with found.lock:
+                found.refuse(failure)
+
+    def environments(self) -> list[EnvironmentInfo]:
+        """What was built, and what is to be."""
+        return self._moves.infos(self._every())
+
+    def prune_environments(self) -> list[EnvironmentInfo]:
+        """Remove what neither a live nor a warm deployment uses."""
+        return self._moves.prune(self._every())
+
+    def end(self) -> None:
+        """Give up what is being made; runners and gateway go on."""
+        self._moves.end()
+        self._overlays.end()
 
     def revoke(self, token_ids: Sequence[str]) -> None:
         """Write the list that runners look at."""
@@ -239,8 +291,10 @@ class LocalTarget:
                 with deployment.lock, self._warned():
                     deployment.look_after(now)
         with self._warned():
+            self._moves.look_after([one for one in deployments.values() if not one.leaving], now)
+        with self._warned():
             self._advance(list(deployments.values()))
-        seen = {key: deployment.observation() for key, deployment in deployments.items()}
+        seen = {key: self._moves.told(one, one.observation()) for key, one in deployments.items()}
         changed = {key[0] for key, observation in seen.items() if self._seen.get(key) != observation}
         self._seen = seen
         return changed
@@ -301,14 +355,9 @@ class LocalTarget:
                 log.warning("what runs cannot be looked after: %s", error)
             self._trouble = error.message
 
-    def _command(self, plan: RunnerPlan, configuration: Path) -> tuple[list[str], dict[str, str]]:
+    def _command(self, plan: RunnerPlan, configuration: Path, own: bool) -> tuple[list[str], dict[str, str]]:
         """How a runner is started: its model's Python, the overlay, and an environment without anything of ours."""
-        environment = self._environments.find(plan)
-        if environment is None:
-            raise EnvironmentFailedError(
-                "The environment in which the model was made is not there any more, or has changed.",
-                hint=f"%mp_deploy {plan.deployment.model.rpartition('.')[2]}:{plan.deployment.version}",
-            )
+        environment = self._moves.environment(plan, own=own)
         python = environment.interpreter
         overlay = self._overlays.make(python, lambda _words: None)
         safe = ["-P"] if python.version >= (3, 11) else []
@@ -326,6 +375,10 @@ class LocalTarget:
     def _get(self, ref: EndpointRef, deployment: str) -> Deployment | None:
         with self._lock:
             return self._deployments.get((ref, deployment))
+
+    def _every(self) -> list[Deployment]:
+        with self._lock:
+            return list(self._deployments.values())
 
     def _of(self, ref: EndpointRef) -> list[Deployment]:
         with self._lock:
@@ -367,10 +420,11 @@ def stop_everything(state_directory: Path, grace: float = 10.0) -> int:
     """
     state = state_directory.resolve()
     found = [one for several in processes.running(_mentions(state)).values() for one in several]
+    builds = end_builds(state / "environments")
     processes.end(found, grace)
     if state.is_dir():
         shutil.rmtree(sockets.socket_folder(state))
-    return len(found)
+    return len(found) + builds
 
 
 def _mentions(state: Path) -> Callable[[str], bool]:
