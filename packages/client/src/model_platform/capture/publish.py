@@ -16,6 +16,7 @@ from typing import Any
 from model_platform.capture.answers import PREDICTION
 from model_platform.capture.card_fields import ComposedCard, compose_card, parameters_of, written_fields
 from model_platform.capture.domain import describe_columns
+from model_platform.capture.dtypes import describe_rows
 from model_platform.capture.environment import record_environment
 from model_platform.capture.fingerprint import fingerprint
 from model_platform.capture.origin import Origin, find_origin
@@ -23,7 +24,8 @@ from model_platform.capture.result import Found, Published
 from model_platform.capture.saving import needed_distributions, save
 from model_platform.capture.signature import infer_signature
 from model_platform.capture.subject import Subject, examine
-from model_platform.capture.table import Form, Table, as_table
+from model_platform.capture.table import Form, Table, as_called, as_table
+from model_platform.capture.travelling import TravellingCode, travelling_code
 from model_platform.capture.trial import Trial, try_out
 from model_platform.capture.upload import list_files, upload
 from model_platform.client import Client
@@ -50,7 +52,7 @@ METADATA_SCHEMA = 1
 
 @dataclass(frozen=True)
 class Order:
-    """What a person asks for. `data_name` is what the variable is called."""
+    """What a person asks for. `data_name` is what the variable is called, `files` are those that the code reads."""
 
     model: Any
     name: str
@@ -63,6 +65,7 @@ class Order:
     message: str = ""
     aliases: Sequence[str] = ()
     data_name: str = "data"
+    files: Sequence[str | Path] = ()
 
 
 def publish(client: Client, order: Order, surface: Surface | None = None) -> Published:
@@ -105,7 +108,7 @@ def publish(client: Client, order: Order, surface: Surface | None = None) -> Pub
             folder = Path(temporary) / "model"
             with progress.step("save"):
                 needs = captured.save(folder)
-            lineage = _lineage(captured, origin, needs)
+            lineage = _lineage(captured, origin, needs, folder)
             request = RegisterVersion(
                 upload="-",
                 card=composed.card.model_dump(mode="json", exclude_defaults=True),
@@ -154,6 +157,7 @@ class _Capture:
     sample_of: str
     shown_example: bool
     fingerprints: tuple[Any, ...]
+    code: TravellingCode
 
     @classmethod
     def of(cls, order: Order, subject: Subject) -> _Capture:
@@ -169,12 +173,13 @@ class _Capture:
             sample_of="example" if example is not None else "",
             shown_example=example is not None,
             fingerprints=(fingerprint(order.data_name, data),) if data is not None else (),
+            code=travelling_code(order.model, order.files),
         )
 
     @property
     def described(self) -> Table | None:
-        """The rows that say what a call may hold: all the data, else the example."""
-        return self.data if self.data is not None else self.trial.sample if self.trial else None
+        """The rows that say what a call may hold: all the data, as the model is called, else the example."""
+        return as_called(self.data, self.trial.sample) if self.trial else self.data
 
     def save(self, folder: Path) -> set[str]:
         """Write the model and its parity sample below `folder`; returns the distributions it needs."""
@@ -183,31 +188,39 @@ class _Capture:
             self.subject,
             folder,
             form=form,
-            signature=infer_signature(self.described, self.trial.answers) if self.described and self.trial else None,
+            signature=self._signature(),
             metadata={"model_platform": self._behaviour()},
-            distributions=needed_distributions(self.subject, form),
+            distributions=needed_distributions(self.subject, form, self.code),
+            code=self.code,
         )
+        self.code.write_files(folder)
         if self.trial is not None:
             path = folder / PARITY_FILE
-            path.parent.mkdir()
+            path.parent.mkdir(exist_ok=True)
             path.write_text(canonical_json(self.trial.parity_sample().model_dump(mode="json")), encoding="utf-8")
         return needs
 
+    def _signature(self) -> Any:
+        described, trial = self.described, self.trial
+        return infer_signature(described, trial.answers, trial.sample) if described is not None and trial else None
+
     def _behaviour(self) -> dict[str, Any]:
         """What the runner and callers need to know beyond MLflow's own description."""
-        trial = self.trial
+        trial, described = self.trial, self.described
         known = trial.answers.names if trial else []
         return {
             "schema": METADATA_SCHEMA,
             "answers": self.subject.method,
             "rows_independent": bool(trial and trial.rows_independent),
             "deterministic": trial.deterministic if trial else True,
-            "inputs": describe_columns(self.described) if self.described is not None else {},
+            "inputs": describe_columns(described) if described is not None else {},
+            "rows": describe_rows(described, trial.sample) if described is not None and trial else None,
             "output_names": known if known not in ([], [PREDICTION]) else None,
             "classes": self.subject.classes(),
             "example": trial.sample.head(1).records() if trial and self.shown_example else None,
             "answer_kind": trial.answers.kind if trial else None,
             "answer_dtypes": trial.answers.dtypes if trial else {},
+            "project": self.code.layout(),
         }
 
 
@@ -283,7 +296,7 @@ def demanded_fields(zone: Zone | None, composed: ComposedCard) -> tuple[str, ...
     return mandatory_fields(composed.card.tier, zone.spec.mandatory_fields if zone else ())
 
 
-def _lineage(captured: _Capture, origin: Origin, needs: set[str]) -> Lineage:
+def _lineage(captured: _Capture, origin: Origin, needs: set[str], folder: Path) -> Lineage:
     return Lineage(
         notebook=origin.path,
         notebook_sha256=origin.sha256,
@@ -292,6 +305,6 @@ def _lineage(captured: _Capture, origin: Origin, needs: set[str]) -> Lineage:
         git_dirty=origin.dirty,
         git_repository=origin.repository,
         data=captured.fingerprints,
-        environment=record_environment(needs),
+        environment=record_environment(needs, folder),
         parameters={name: json.dumps(value) for name, value in parameters_of(captured.subject.model).items()},
     )

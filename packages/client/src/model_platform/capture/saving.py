@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-from collections.abc import Iterator
-from contextlib import contextmanager
+import tempfile
 from pathlib import Path
 from typing import Any
 
-import cloudpickle
-
+from model_platform.capture.distributions import distributions_of
 from model_platform.capture.environment import pinned
-from model_platform.capture.modules import distributions_of, local_modules, modules_of
+from model_platform.capture.modules import modules_of
 from model_platform.capture.quiet import import_mlflow, quiet
 from model_platform.capture.subject import PYFUNC, SKLEARN, Subject
 from model_platform.capture.table import Form
+from model_platform.capture.travelling import TravellingCode
 from model_platform.capture.wrapper import python_model
 from model_platform_core.errors import InvalidModelError
 
@@ -45,10 +44,9 @@ REVIEWED_TYPES = (
 )
 
 
-def needed_distributions(subject: Subject, form: Form | None) -> set[str]:
+def needed_distributions(subject: Subject, form: Form | None, code: TravellingCode) -> set[str]:
     """The distributions without which the model does not load or cannot be called."""
-    modules = modules_of(subject.model)
-    names = distributions_of(modules)
+    names = distributions_of(modules_of(subject.model) | code.imported)
     names |= {"pandas"} if form in {Form.FRAME, Form.RECORDS} else {"numpy"} if form is Form.ARRAY else set()
     if subject.flavour != SKLEARN:
         # Where the platform is whole, `mlflow` is there as well; the small one is all that loading needs.
@@ -64,6 +62,7 @@ def save(
     signature: Any,
     metadata: dict[str, Any],
     distributions: set[str],
+    code: TravellingCode,
 ) -> set[str]:
     """Save the model below `folder`, which does not exist yet; returns the distributions it needs as saved.
 
@@ -74,8 +73,9 @@ def save(
     """
     options = {"signature": signature, "metadata": metadata}
     import_mlflow(subject.flavour)
-    with quiet(), _local_code_by_value(subject):
+    with quiet(), tempfile.TemporaryDirectory(prefix="model-platform-") as temporary, code.by_reference():
         try:
+            options["code_paths"] = code.write_modules(Path(temporary), wrapped=subject.flavour == PYFUNC) or None
             if subject.flavour == SKLEARN:
                 return _save_sklearn(subject, folder, distributions, options)
             return _save_other(subject, folder, form, distributions, options)
@@ -126,19 +126,3 @@ def _save_other(
     else:
         flavour.save_model(subject.model, str(folder), **options)
     return names
-
-
-@contextmanager
-def _local_code_by_value(subject: Subject) -> Iterator[None]:
-    """Let modules of the user's own files travel inside the pickle: where the model runs, they are not there."""
-    modules = local_modules(modules_of(subject.model))
-    registered = []
-    try:
-        for module in modules:
-            if module.__name__ not in cloudpickle.list_registry_pickle_by_value():
-                cloudpickle.register_pickle_by_value(module)
-                registered.append(module)
-        yield
-    finally:
-        for module in registered:
-            cloudpickle.unregister_pickle_by_value(module)

@@ -2,33 +2,37 @@
 
 from __future__ import annotations
 
+import importlib.util
+import sys
+from pathlib import Path
 from typing import Any
 
 from model_platform.capture.quiet import import_mlflow
 from model_platform.capture.subject import Subject
 from model_platform.capture.table import Form
 
+MODULE = "model_platform_published"
+
 
 def python_model(subject: Subject, form: Form) -> Any:
-    """A PythonModel around the subject, that is called with rows in the form in which it was tried out.
+    """A PythonModel around the subject, that is called with rows in the form in which it was tried out."""
+    kind = _travelling_module().PublishedModel
+    return kind(subject.model, None if subject.is_function else subject.method, form is Form.RECORDS)
 
-    The class is made here, inside a function, so that cloudpickle stores it by value: where the model runs, nothing
-    of this package is installed.
-    """
-    base = import_mlflow("mlflow.pyfunc").PythonModel
-    is_function, method, as_records = subject.is_function, subject.method, form is Form.RECORDS
 
-    class PublishedModel(base):  # type: ignore[misc, valid-type]
-        _skip_type_hint_validation = True  # else MLflow advises type hints, here and in every runner's log
+def _travelling_module() -> Any:
+    """The file that travels, under the name by which it is imported where the model runs: none of ours is there."""
+    if MODULE not in sys.modules:
+        import_mlflow("mlflow.pyfunc")
+        spec = importlib.util.spec_from_file_location(MODULE, source_file())
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        sys.modules[MODULE] = module
+    return sys.modules[MODULE]
 
-        def __init__(self, model: Any) -> None:
-            self.model = model
 
-        # No annotations here: MLflow would read them as the types of the model's input.
-        def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202, ARG002
-            rows = model_input
-            if as_records and hasattr(rows, "to_dict"):
-                rows = rows.to_dict(orient="records")
-            return self.model(rows) if is_function else getattr(self.model, method)(rows)
-
-    return PublishedModel(subject.model)
+def source_file() -> Path:
+    """The file that travels."""
+    return Path(__file__).with_name(f"{MODULE}.py")
