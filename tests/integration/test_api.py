@@ -60,6 +60,8 @@ def test_the_document_names_every_route(api: httpx.Client) -> None:
         "/api/v1/models/{model}/versions/{version}/card",
         "/api/v1/uploads/{upload}/files/{path}",
         "/api/v1/endpoints/{zone}/{name}/rollback",
+        "/api/v1/environments",
+        "/api/v1/environments/prune",
         "/api/v1/events",
         "/api/v1/tokens",
         "/healthz",

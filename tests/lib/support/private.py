@@ -14,12 +14,15 @@ from support.servers import processes_of
 
 def bare_environment(**more: str) -> dict[str, str]:
     """This process's environment without what would change where the client connects, or what Python imports."""
+    kept = {name: value for name, value in os.environ.items() if name.startswith("MP_SERVER_OWN_ENVIRONMENTS")}
     unwanted = ("MP_", "JPY_SESSION_NAME", "PAPERMILL_", "JUPYTER", "PYTHON", "VIRTUAL_ENV")
-    return {name: value for name, value in os.environ.items() if not name.startswith(unwanted)} | more
+    return {name: value for name, value in os.environ.items() if not name.startswith(unwanted)} | kept | more
 
 
 @contextlib.contextmanager
-def private_server(state: Path, programs: Path = Path(sys.executable).parent) -> Iterator[dict[str, str]]:
+def private_server(
+    state: Path, programs: Path = Path(sys.executable).parent, **settings: str
+) -> Iterator[dict[str, str]]:
     """The environment to start things in; `programs` is the folder of the user's `mp`, which ends everything."""
     environment = bare_environment(
         MP_HOME=str(state),
@@ -27,6 +30,7 @@ def private_server(state: Path, programs: Path = Path(sys.executable).parent) ->
         JUPYTER_CONFIG_DIR=str(state / "jupyter"),
         JUPYTER_DATA_DIR=str(state / "jupyter"),
         JUPYTER_RUNTIME_DIR=str(state / "jupyter"),
+        **settings,
     )
     try:
         yield environment

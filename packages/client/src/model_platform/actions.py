@@ -9,9 +9,9 @@ from typing import Any
 from model_platform import calling
 from model_platform.client import Client
 from model_platform.endpoint import metrics_of, usage_of
-from model_platform.results import CardView, Deleted, ModelList, NewToken, StatusList, ZoneView
+from model_platform.results import CardView, Deleted, EnvironmentList, ModelList, NewToken, StatusList, ZoneView
 from model_platform_core.cards import parse_card
-from model_platform_core.errors import ForbiddenError
+from model_platform_core.errors import ForbiddenError, InvalidError
 from model_platform_core.refs import EndpointRef
 from model_platform_core.wire import TokenRequest
 
@@ -66,6 +66,21 @@ def zone(client: Client, name: str | None) -> ZoneView:
         client.use_zone(name)
     others = [one.name for one in client.zones() if one.name != client.zone]
     return ZoneView(client.me, client.zone, usage_of(client, client.zone), client.rest.url, client.address.why, others)
+
+
+def environments(client: Client, action: str | None) -> EnvironmentList:
+    """Environments of models; `prune` removes those that nothing uses.
+
+    Raises
+    ------
+    InvalidError
+        If it is neither `list` nor `prune`.
+    """
+    if action == "prune":
+        return EnvironmentList(client.prune_environments(), removed=True)
+    if action not in (None, "list"):
+        raise InvalidError(f"Environments are listed or pruned, not {action!r}.", hint="%mp_env prune")
+    return EnvironmentList(client.environments())
 
 
 def token(client: Client, endpoint: str, days: float | None, name: str) -> NewToken:

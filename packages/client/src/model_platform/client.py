@@ -25,6 +25,7 @@ from model_platform_core.wire import (
     DeployRequest,
     EndpointMetrics,
     EndpointResource,
+    EnvironmentInfo,
     LineageCompletion,
     LogLine,
     Page,
@@ -249,6 +250,15 @@ class Client:
     def delete_endpoint(self, ref: EndpointRef) -> None:
         """Delete an endpoint and end what runs behind it."""
         self.rest.call("DELETE", self._endpoint_path(ref), repeatable=False)
+
+    def environments(self) -> list[EnvironmentInfo]:
+        """Environments of models: those that were built, and those that are to be."""
+        return self._page(EnvironmentInfo, "/environments")
+
+    def prune_environments(self) -> list[EnvironmentInfo]:
+        """Remove those that nothing uses; what was removed."""
+        answer = self.rest.call("POST", "/environments/prune", repeatable=False)
+        return Page[EnvironmentInfo].model_validate_json(answer.content).items
 
     def metrics(self, ref: EndpointRef) -> EndpointMetrics:
         """Calls, latencies and errors of an endpoint."""

@@ -226,5 +226,14 @@ VERBS: Mapping[str, Verb] = {
             ),
             ("token = %mp_token churn --days 30",),
         ),
+        Verb(
+            "env",
+            "The environments in which models run, and which endpoints use them; prune removes those that nothing uses.",
+            (Word("action", "list (the default) or prune", optional=True),),
+            (),
+            ("%mp_env", "%mp_env prune"),
+            "A first answer may come from the kernel's environment; one of its own is built in the background and takes"
+            " over. What was pruned is built again when a version needs it.",
+        ),
     )
 }

@@ -15,6 +15,7 @@ from model_platform_core.wire import (
     CardRevision,
     EndpointMetrics,
     EndpointResource,
+    EnvironmentInfo,
     TokenCreated,
     WhoAmI,
     ZoneUsage,
@@ -66,6 +67,18 @@ class StatusList(_Listed[EndpointResource]):
     def card(self) -> Card:
         """A table of endpoints."""
         return lists.status_card(self._zone, self._items, self._metrics, self._usage, self._at)
+
+
+class EnvironmentList(_Listed[EnvironmentInfo]):
+    """Environments of models; `removed` tells that these are gone now."""
+
+    def __init__(self, environments: Sequence[EnvironmentInfo], *, removed: bool = False) -> None:
+        super().__init__(environments)
+        self._removed = removed
+
+    def card(self) -> Card:
+        """A table of environments."""
+        return lists.environments_card(self._items, removed=self._removed)
 
 
 class CardView(Shown):

@@ -14,7 +14,7 @@ from model_platform.client import current
 from model_platform.endpoint import EndpointHandle, act, status_of
 from model_platform.errors import explained, in_python
 from model_platform.logs import LogText
-from model_platform.results import CardView, Deleted, ModelList, NewToken, StatusList, ZoneView
+from model_platform.results import CardView, Deleted, EnvironmentList, ModelList, NewToken, StatusList, ZoneView
 from model_platform.widgets.form import publish_or_ask
 
 
@@ -200,6 +200,12 @@ def zone(name: str | None = None) -> ZoneView:
 def token(endpoint: str, days: float | None = None, name: str = "application") -> NewToken:
     """A token that calls one endpoint; its secret is in `.value`."""
     return actions.token(current(), endpoint, days, name)
+
+
+@explained(in_python)
+def env(action: str | None = None) -> EnvironmentList:
+    """The environments in which models run, and which endpoints use them; `prune` removes those that nothing uses."""
+    return actions.environments(current(), action)
 
 
 def _names_in(frame: Any) -> dict[int, str]:

@@ -16,7 +16,7 @@ from model_platform_core.access import Actor
 from model_platform_core.wire import Proof
 from model_platform_server import __version__
 from model_platform_server.guard import MLFLOW, Application, Guard
-from model_platform_server.routes import endpoints, errors, events, identity, models, uploads, zones
+from model_platform_server.routes import endpoints, environments, errors, events, identity, models, uploads, zones
 from model_platform_server.services.platform import Platform
 
 API = "/api/v1"
@@ -48,7 +48,7 @@ def create_app(
     )
     app.state.platform = platform
     errors.install(app)
-    for module in (identity, zones, models, uploads, endpoints, events):
+    for module in (identity, zones, models, uploads, endpoints, environments, events):
         app.include_router(module.router, prefix=API)
     app.include_router(_machines(platform, proof_key, url))
     if mlflow is not None:

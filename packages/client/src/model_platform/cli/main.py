@@ -95,6 +95,10 @@ def _models(query: str | None, as_json: bool) -> None:
     show(actions.models(client(), query).card(), as_json=as_json)
 
 
+def _env(action: str | None, as_json: bool) -> None:
+    show(actions.environments(client(), action).card(), as_json=as_json)
+
+
 class _Group(click.Group):
     """Tells errors of ours in words and ends with the status of their family."""
 
@@ -139,6 +143,7 @@ for _verb, _run in (
     (VERBS["logs"], _logs),
     (VERBS["card"], _card),
     (VERBS["models"], _models),
+    (VERBS["env"], _env),
 ):
     main.add_command(command(_verb, _run))
 for _group in (zone, token, actor, server, doctor):

@@ -29,6 +29,7 @@ _WHAT_FAILED = {
     "parity": "The answers are not those of the notebook.",
     "traffic": "The traffic could not be switched.",
 }
+_CONDITIONS = {"EnvironmentBorrowed": "environment"}
 _LANGUAGES = {"curl": "curl", "python": "Python", "java": "Java", "javascript": "JavaScript"}
 
 
@@ -137,7 +138,11 @@ def endpoint_card(
         rows.append(("who", _who(resource)))
     if metrics is not None:
         rows.append(("calls", _metrics_words(metrics)))
-    rows += [("but", condition.message) for condition in status.conditions if condition.status and condition.message]
+    rows += [
+        (_CONDITIONS.get(condition.type, "but"), condition.message)
+        for condition in status.conditions
+        if condition.status and condition.message
+    ]
     if usage is not None:
         rows.append(("zone", usage_words(usage)))
     if live is not None and earlier is not None:

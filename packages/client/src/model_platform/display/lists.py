@@ -12,7 +12,15 @@ from model_platform.display.endpoint_cards import data_of, usage_words
 from model_platform_core.cards import MEANINGS, ModelCard, mandatory_fields, missing_fields
 from model_platform_core.deployments import EndpointState
 from model_platform_core.models import ModelVersion, RegisteredModel
-from model_platform_core.wire import CardRevision, EndpointMetrics, EndpointResource, WhoAmI, ZoneUsage
+from model_platform_core.wire import (
+    CardRevision,
+    EndpointMetrics,
+    EndpointResource,
+    EnvironmentInfo,
+    EnvironmentState,
+    WhoAmI,
+    ZoneUsage,
+)
 
 
 def status_card(
@@ -59,7 +67,8 @@ def _status_row(resource: EndpointResource, metrics: EndpointMetrics | None) -> 
     if live and not resource.settled and wanted not in (None, live.version):
         version = f"{live.version} → {wanted}"
     measured = metrics if metrics is not None and live is not None and metrics.calls else None
-    note = "" if status.state is EndpointState.LIVE and not status.conditions else status.message
+    conditions = "; ".join(one.message.rstrip(".") for one in status.conditions if one.status)
+    note = conditions if status.state is EndpointState.LIVE else status.message
     return (
         resource.name,
         version,
@@ -68,6 +77,42 @@ def _status_row(resource: EndpointResource, metrics: EndpointMetrics | None) -> 
         words.milliseconds(measured.p95) if measured else words.MISSING,
         words.percent(measured.errors, measured.calls) if measured else words.MISSING,
         quiet(note),
+    )
+
+
+def environments_card(environments: Sequence[EnvironmentInfo], *, removed: bool) -> Card:
+    """Environments of models: those there are, or those that were removed."""
+    columns = (
+        Column("environment"),
+        Column("state"),
+        Column("python"),
+        Column("packages", figures=True),
+        Column("size", figures=True),
+        Column("used by"),
+        Column(""),
+    )
+    rows = tuple(
+        (
+            one.key[:12],
+            "removed" if removed else str(one.state),
+            one.python,
+            str(len(one.packages)),
+            words.size(one.bytes) if one.bytes else words.MISSING,
+            ", ".join(one.used_by) or words.MISSING,
+            quiet(one.message),
+        )
+        for one in environments
+    )
+    unused = [one for one in environments if one.state is EnvironmentState.BUILT and not one.used_by]
+    empty = "Every environment is used; nothing was removed." if removed else "No environment was built yet."
+    return Card(
+        kind="environments",
+        title="environments",
+        subtitle=f"{words.size(sum(one.bytes for one in environments))}{' removed' if removed else ''}" if rows else "",
+        table=Table(columns, rows) if rows else None,
+        message=() if rows else (empty,),
+        next=(code("%mp_env prune"),) if unused and not removed else (),
+        data={"environments": [one.model_dump(mode="json") for one in environments], "removed": removed},
     )
 
 

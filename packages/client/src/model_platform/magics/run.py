@@ -109,6 +109,10 @@ def _zone(given: Given, _names: Namespace) -> Any:
     return actions.zone(current(), given.name)
 
 
+def _env(given: Given, _names: Namespace) -> Any:
+    return actions.environments(current(), given.action)
+
+
 def _token(given: Given, _names: Namespace) -> Any:
     return actions.token(current(), given.endpoint, given.days, given.name or "application")
 
@@ -127,5 +131,6 @@ RUN: Mapping[str, Callable[[Given, Namespace], Any]] = {
     "models": _models,
     "zone": _zone,
     "token": _token,
+    "env": _env,
 }
 """By the verb's name."""
