@@ -6,12 +6,14 @@ import configparser
 import os
 import sys
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from packaging.utils import canonicalize_name
+
+from model_platform.capture.origin import without_credentials
 
 _PUBLIC = "pypi.org"
 _VARIABLES = (
@@ -27,20 +29,24 @@ _VARIABLES = (
 def configured_indexes(project: Path) -> tuple[str, ...]:
     """Names of the indexes besides the public one: as uv's configuration calls them, else their hosts."""
     told = [*_of_uv(project), *_of_variables(), *_of_pip()]
-    names = {url: name for name, url in told if name}
-    found = {names.get(url) or _host(url) for _, url in told if _host(url) != _PUBLIC}
+    names = _names(told)
+    found = {names.get(without_credentials(url)) or _host(url) for _, url in told if _host(url) != _PUBLIC}
     return tuple(sorted(found - {""}))
 
 
 def indexes_by_package(project: Path) -> dict[str, str]:
     """The index of each package for which the project's `uv.lock` names another than the public one."""
-    names = {url: name for name, url in _of_uv(project) if name}
+    names = _names(_of_uv(project))
     found: dict[str, str] = {}
     for package in _toml(project / "uv.lock").get("package") or ():
         url = str((package.get("source") or {}).get("registry", ""))
         if _host(url) not in {"", _PUBLIC}:
-            found[canonicalize_name(str(package.get("name")))] = names.get(url) or _host(url)
+            found[canonicalize_name(str(package.get("name")))] = names.get(without_credentials(url)) or _host(url)
     return found
+
+
+def _names(told: Iterable[tuple[str | None, str]]) -> dict[str, str]:
+    return {without_credentials(url): name for name, url in told if name}
 
 
 def _host(url: str) -> str:

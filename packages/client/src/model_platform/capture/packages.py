@@ -9,9 +9,10 @@ from collections.abc import Mapping
 from importlib.metadata import Distribution
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 from model_platform.capture.editable import direct_url, is_editable, local_path
+from model_platform.capture.origin import without_credentials
 from model_platform_core.environments import PackageOrigin, Source, contents_of
 
 _PUBLIC_CHANNELS = frozenset({"anaconda", "bioconda", "conda-forge", "defaults", "main", "nvidia", "pytorch", "r"})
@@ -41,16 +42,17 @@ def origin_of(distribution: Distribution, index: str | None = None) -> PackageOr
     return PackageOrigin(location=index, contents=contents_of(distribution.read_text("RECORD") or ""))
 
 
-def without_credentials(url: str) -> str:
-    """An address without user, password, query and fragment."""
+def _address(url: str) -> str:
+    """An address without credentials; who logs in by a key is no secret, and `git` is whom hosts expect."""
     parts = urlsplit(url)
-    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+    by_key = parts.scheme.endswith("ssh") and parts.username and not parts.password
+    return without_credentials(url).replace("://", f"://{parts.username}@", 1) if by_key else without_credentials(url)
 
 
 def _of_address(told: Mapping[str, Any]) -> PackageOrigin | None:
     """An install from a repository or archive; None if it lies on this machine, or cannot be fetched again for sure."""
     url, inside = str(told.get("url", "")), told.get("subdirectory")
-    address = without_credentials(url)
+    address = _address(url)
     if local_path(url) is not None or "://" not in url:
         return None
     repository = told.get("vcs_info")

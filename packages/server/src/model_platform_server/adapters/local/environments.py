@@ -17,7 +17,7 @@ from pathlib import Path
 from model_platform_core.environments import EnvironmentRecord
 from model_platform_core.errors import EnvironmentFailedError, StorageUnavailableError
 from model_platform_core.values import Observed
-from model_platform_server.adapters.local import files, processes
+from model_platform_server.adapters.local import files, locked, processes
 from model_platform_server.adapters.local.interpreters import Interpreter, interpreter, own
 from model_platform_server.adapters.local.requirements import Needs, needs_of
 from model_platform_server.adapters.local.uv import Uv
@@ -89,7 +89,7 @@ class Environments:
         found = _maker(record)
         if record is None or found is None or _minor(found) != needs.python:
             return None
-        paths = _also(record, found)
+        paths = (*locked.lay_out(needs, self._folder), *_also(record, found))
         return None if found.lacks(needs.lines, paths) else Environment(found, paths)
 
     def why_not_borrowed(self, plan: RunnerPlan) -> str:
@@ -158,7 +158,7 @@ class Environments:
 
     def _fill(self, folder: Path, needs: Needs, base: Path | None, report: Callable[[str], None], uv: Uv) -> None:
         uv.make_environment(folder, needs.python, base, report)
-        uv.install(needs.lines, folder / "bin" / "python", report)
+        locked.install(needs, folder / "bin" / "python", uv, self._folder / f"{needs.key}.hashes", report)
         description = Description(python=needs.python, packages=needs.lines, made_at=dt.datetime.now(dt.UTC))
         files.replace(folder / _DESCRIPTION, description.model_dump_json())
 

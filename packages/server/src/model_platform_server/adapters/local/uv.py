@@ -100,7 +100,13 @@ class Uv:
         raise _failure(said, [], f"The model's environment could not be made: {_essence(said)}.")
 
     def install(
-        self, lines: Sequence[str], python: Path, report: Callable[[str], None], *, target: Path | None = None
+        self,
+        lines: Sequence[str],
+        python: Path,
+        report: Callable[[str], None],
+        *,
+        target: Path | None = None,
+        options: Sequence[str] = (),
     ) -> None:
         """Install requirements into the environment of `python`, or for it into the folder `target`.
 
@@ -109,14 +115,29 @@ class Uv:
         EnvironmentFailedError
             Names the package that could not be had, and why.
         """
-        with tempfile.TemporaryDirectory() as folder:
-            listed = Path(folder) / "requirements.txt"
-            listed.write_text("".join(f"{line}\n" for line in lines))
-            where = ["--target", str(target)] if target else []
-            arguments = ["pip", "install", "--python", str(python), *where, "-r", str(listed)]
+        where = ["--target", str(target)] if target else []
+        with _listed(lines) as listed:
+            arguments = ["pip", "install", "--python", str(python), *where, *options, "-r", str(listed)]
             status, said = self._run(arguments, report)
         if status != 0:
             raise _failure(said, lines, f"The model's packages could not be installed: {_essence(said)}.")
+
+    def digests(self, lines: Sequence[str], python: Path, report: Callable[[str], None]) -> str:
+        """These `name==version` with the digests of their files on the index, as a requirements file.
+
+        Raises
+        ------
+        EnvironmentFailedError
+            Names the package that the index does not have.
+        """
+        with _listed(lines) as listed:
+            found = listed.with_name("digests.txt")
+            arguments = ["pip", "compile", "--python", str(python), "--no-deps", "--no-header", "--no-annotate"]
+            arguments += ["--generate-hashes", "--no-emit-index-url", "-o", str(found), str(listed)]
+            status, said = self._run(arguments, report)
+            if status != 0:
+                raise _failure(said, lines, f"The model's packages could not be found: {_essence(said)}.")
+            return found.read_text()
 
     def end(self) -> None:
         """End what runs, and run nothing any more."""
@@ -161,6 +182,14 @@ class Uv:
         finally:
             with self._lock:
                 self._running.discard(process.pid)
+
+
+@contextlib.contextmanager
+def _listed(lines: Sequence[str]) -> Iterator[Path]:
+    with tempfile.TemporaryDirectory() as folder:
+        listed = Path(folder) / "requirements.txt"
+        listed.write_text("".join(f"{line}\n" for line in lines))
+        yield listed
 
 
 def _environment() -> dict[str, str]:
