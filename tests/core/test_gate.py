@@ -4,7 +4,7 @@ import pytest
 
 from model_platform_core.cards import ModelCard, Tier
 from model_platform_core.errors import CardIncompleteError, FormatRefusedError, InvalidModelError
-from model_platform_core.gate import check_registration
+from model_platform_core.gate import Contents, check_registration
 from model_platform_core.models import ArtifactFormat, artifact_format, format_allowed
 from model_platform_core.zones import Amount, Zone, ZoneSpec
 from support.complete_card import COMPLETE
@@ -44,7 +44,7 @@ def test_everything_that_is_missing_or_refused_is_named_at_once() -> None:
 def test_a_format_that_is_refused_alone_says_so() -> None:
     with pytest.raises(FormatRefusedError) as caught:
         check_registration(RISK, "churn", card(2), UNSAFE)
-    assert caught.value.fields[0].add == "install skops beside the model, then publish"
+    assert caught.value.fields[0].problem.startswith("pickle runs code when it is loaded; tier 2 takes skops")
     assert "its format is refused" in caught.value.message
 
 
@@ -67,12 +67,36 @@ def test_one_missing_field_is_told_in_the_singular() -> None:
         (["model.skops", "data/.pkl"], ArtifactFormat.PICKLE),
         (["model.v2.skops"], ArtifactFormat.SKOPS),
         (["model.pkl/readme.md", "pickle", "prompt"], ArtifactFormat.UNKNOWN),
+        (["MLmodel", "data/model/model.keras"], ArtifactFormat.KERAS),
+        (["MLmodel", "model.statsmodels"], ArtifactFormat.PICKLE),
+        (["MLmodel", "code/reader.py", "weights.own"], ArtifactFormat.SOURCE),
         (["MLmodel"], ArtifactFormat.UNKNOWN),
         ([], ArtifactFormat.UNKNOWN),
     ],
 )
 def test_a_format_is_known_by_its_files(paths: list[str], found: ArtifactFormat) -> None:
     assert artifact_format(paths) is found
+
+
+def test_a_pickle_is_one_whatever_it_is_called() -> None:
+    assert artifact_format(["MLmodel", "model.skops", "notes.txt"], ["notes.txt"]) is ArtifactFormat.PICKLE
+
+
+@pytest.mark.parametrize(
+    ("tier", "contents", "problem"),
+    [
+        (1, Contents(ArtifactFormat.PICKLE, code_by_value=True), "functions or classes are stored inside the pickle"),
+        (2, Contents(ArtifactFormat.SKOPS, unreviewed_types=("evil.Type",)), "trusts evil.Type, which nobody reviewed"),
+        (2, Contents(ArtifactFormat.UNKNOWN), "a format that nobody here knows"),
+        (2, Contents(ArtifactFormat.PICKLE), "pickle runs code when it is loaded"),
+    ],
+)
+def test_what_a_look_into_the_files_shows_counts(tier: int, contents: Contents, problem: str) -> None:
+    zone = SANDBOX if tier < 2 else RISK
+    with pytest.raises(FormatRefusedError) as caught:
+        check_registration(zone, "churn", card(tier), SAFE, contents=contents)
+    assert problem in caught.value.fields[0].problem
+    check_registration(SANDBOX, "churn", ModelCard(owner="alice"), SAFE, contents=contents)
 
 
 def test_what_runs_code_when_it_is_loaded_ends_at_tier_2() -> None:

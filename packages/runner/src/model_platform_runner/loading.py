@@ -8,20 +8,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from model_platform_runner.answers import Names
+from model_platform_runner.contracts import input_contract
 from model_platform_runner.description import Description
 from model_platform_runner.errors import StartError
-from model_platform_runner.inputs import AnyRows, Field, MlflowColumns, NamedColumns, UnnamedColumn, input_contract
+from model_platform_runner.inputs import AnyRows, Field, MlflowColumns, NamedColumns, UnnamedColumn
 from model_platform_runner.predictor import Predictor, prepare_for
 
-# Types that skops does not trust by itself and that scikit-learn's common models are made of. Their code was read: they
-# are built from numbers and call nothing. (Numbers made up with intent can still crash the process that computes with
-# them; a runner is the place for that.) What else a model needs, its publisher names and the gate has seen.
-REVIEWED_TYPES = (
-    "numpy.dtype",
-    "sklearn.compose._column_transformer._RemainderColsList",
-    "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
-    "sklearn.tree._tree.Tree",
-)
+_PROBABILITIES = ("predict_proba", "predict_log_proba", "decision_function")
 
 
 def load(description: Description, row_limit: int) -> Predictor:
@@ -66,13 +60,14 @@ def _load_sklearn(description: Description, row_limit: int) -> Predictor:
     if not callable(call):
         raise StartError("failed_start", f'The model has no method "{method}".')
     _one_thread(model)
-    contract = input_contract(description.inputs, row_limit)
+    rows = description.published.rows
+    contract = input_contract(description.inputs, row_limit, rows)
     if isinstance(contract, AnyRows) and hasattr(model, "feature_names_in_"):
         fields = [Field(str(name), {"type": "any"}, required=True) for name in model.feature_names_in_]
         contract = NamedColumns(fields, row_limit)
         contract.joinable = False  # their dtypes are found from the values that come together
     fitted_on_array = hasattr(model, "n_features_in_") and not hasattr(model, "feature_names_in_")
-    path, prepare = prepare_for(contract, matrices=fitted_on_array)
+    path, prepare = prepare_for(contract, rows=rows, matrices=fitted_on_array)
     return Predictor(
         flavor="sklearn",
         method=method,
@@ -81,6 +76,7 @@ def _load_sklearn(description: Description, row_limit: int) -> Predictor:
         prepare=prepare,
         call=lambda data, _params: call(data),
         output_names=_output_names(description, model, method),
+        as_outputs=_as_outputs(description),
         on_loop=True,
     )
 
@@ -90,11 +86,14 @@ def _load_pyfunc(description: Description, row_limit: int) -> Predictor:
     pyfunc: Any = importlib.import_module("mlflow.pyfunc")
     _stop_tracing()
     model = pyfunc.load_model(str(description.directory))
-    contract = input_contract(description.inputs, row_limit)
-    if isinstance(contract, NamedColumns):
+    rows = description.published.rows
+    contract = input_contract(description.inputs, row_limit, rows)
+    if rows:
+        model.metadata.signature = None  # MLflow would force its own dtypes upon what is restored here
+    elif isinstance(contract, NamedColumns):
         contract = MlflowColumns(contract.fields, row_limit)
     lists = isinstance(contract, UnnamedColumn) and description.from_type_hint
-    path, prepare = prepare_for(contract, lists=lists, for_mlflow=True)
+    path, prepare = prepare_for(contract, rows=rows, lists=lists, for_mlflow=True)
     params = {each["name"]: each for each in description.params or ()}
 
     def call(data: Any, given: dict[str, Any] | None) -> Any:
@@ -107,7 +106,8 @@ def _load_pyfunc(description: Description, row_limit: int) -> Predictor:
         path=path,
         prepare=prepare,
         call=call,
-        output_names=_names(description.published.output_names or description.published.classes),
+        output_names=_published_names(description),
+        as_outputs=_as_outputs(description),
         params=params,
     )
 
@@ -115,8 +115,8 @@ def _load_pyfunc(description: Description, row_limit: int) -> Predictor:
 def _read_model(file: Path, flavor: dict[str, Any]) -> Any:
     if flavor.get("serialization_format") == "skops":
         skops: Any = importlib.import_module("skops.io")
-        trusted = sorted({*REVIEWED_TYPES, *(flavor.get("skops_trusted_types") or ())})
-        return skops.load(file, trusted=trusted)
+        # What a version wants trusted, the gate has compared with the reviewed types before it was registered.
+        return skops.load(file, trusted=sorted(flavor.get("skops_trusted_types") or ()))
     with file.open("rb") as stream:
         return pickle.load(stream)  # noqa: S301 - what cloudpickle wrote too; the gate decides who may publish pickles
 
@@ -142,13 +142,25 @@ def _stop_tracing() -> None:
         mlflow.tracing.disable()
 
 
-def _output_names(description: Description, model: Any, method: str) -> Sequence[str] | None:
-    published = description.published.output_names or description.published.classes
-    if published is None and method in ("predict_proba", "predict_log_proba", "decision_function"):
-        published = getattr(model, "classes_", None)
-        if isinstance(published, list):
-            return None  # several outputs, each with classes of its own
-    return _names(published)
+def _output_names(description: Description, model: Any, method: str) -> Names:
+    published = _published_names(description)
+    if published or description.published.rows or method not in _PROBABILITIES:
+        return published
+    classes = getattr(model, "classes_", None)
+    return None if isinstance(classes, list) else _names(classes)  # of several outputs, each has classes of its own
+
+
+def _published_names(description: Description) -> Names:
+    published = description.published
+    if published.answer_kind == "outputs":
+        classes = published.classes or ()
+        return [list(each) for each in classes if isinstance(each, list)] or None
+    return _names(published.classes or published.output_names)
+
+
+def _as_outputs(description: Description) -> bool | None:
+    kind = description.published.answer_kind
+    return None if kind is None else kind == "outputs"
 
 
 def _names(values: Any) -> Sequence[str] | None:
