@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 import math
+import os
 import tempfile
 import time
 import uuid
@@ -14,11 +15,14 @@ from pathlib import Path
 from typing import Any
 
 from model_platform.capture.answers import PREDICTION
-from model_platform.capture.card_fields import ComposedCard, compose_card, parameters_of, written_fields
+from model_platform.capture.blocks import arrow_table, is_arrow
+from model_platform.capture.card_fields import ComposedCard, carried_fields, compose_card, parameters_of, written_fields
+from model_platform.capture.completing import complete_later
 from model_platform.capture.domain import describe_columns
 from model_platform.capture.dtypes import describe_rows
 from model_platform.capture.environment import record_environment
-from model_platform.capture.fingerprint import fingerprint
+from model_platform.capture.earlier import Earlier, asks_for_review, differs_from_last, is_unchanged, look_back
+from model_platform.capture.fingerprint import PATIENCE_SECONDS, Fingerprinting, fingerprinting
 from model_platform.capture.origin import Origin, find_origin
 from model_platform.capture.result import Found, Published
 from model_platform.capture.saving import needed_distributions, save
@@ -31,7 +35,7 @@ from model_platform.capture.upload import list_files, upload
 from model_platform.client import Client
 from model_platform.display.progress import Progress
 from model_platform.display.surface import Surface
-from model_platform_core.cards import mandatory_fields
+from model_platform_core.cards import Tier, mandatory_fields
 from model_platform_core.errors import (
     ForbiddenError,
     InvalidInputError,
@@ -39,9 +43,9 @@ from model_platform_core.errors import (
     RefusedError,
 )
 from model_platform_core.gate import check_registration
-from model_platform_core.lineage import Lineage
+from model_platform_core.lineage import DataFingerprint, Lineage
 from model_platform_core.models import ModelVersion
-from model_platform_core.refs import ModelRef
+from model_platform_core.refs import ModelRef, VersionRef
 from model_platform_core.values import canonical_json
 from model_platform_core.wire import RegisterVersion
 from model_platform_core.zones import Zone
@@ -52,7 +56,10 @@ METADATA_SCHEMA = 1
 
 @dataclass(frozen=True)
 class Order:
-    """What a person asks for. `data_name` is what the variable is called, `files` are those that the code reads."""
+    """What a person asks for. `data_name` is what the variable is called, `files` are those that the code reads.
+
+    `new` makes a version though nothing has changed; `new_name` says that the name is meant, close as it is to another.
+    """
 
     model: Any
     name: str
@@ -65,6 +72,8 @@ class Order:
     message: str = ""
     aliases: Sequence[str] = ()
     data_name: str = "data"
+    new: bool = False
+    new_name: bool = False
     files: Sequence[str | Path] = ()
 
 
@@ -88,18 +97,24 @@ def publish(client: Client, order: Order, surface: Surface | None = None) -> Pub
     subject = examine(order.model, order.answers)
     written = written_fields(order.card, order.fields)
     metrics = check_metrics(order.metrics)
+    ref = ref if ref.zone else ref.within(client.zone)
+    earlier = look_back(client, ref, new_name=order.new_name)
+    zone, last = earlier.zone, earlier.last
     with Progress(f"{ref.name}: publishing", surface) as progress:
-        ref = ref if ref.zone else ref.within(client.zone)
-        zone, last = read_zone(client, ref), last_version(client, ref)
         with progress.step("model"):
             captured = _Capture.of(order, subject)
             origin = find_origin()
+        progress.say(differs_from_last(last, client.me.actor, origin))
+        if captured.fingerprinting is not None:
+            with progress.step("data"):
+                captured.fingerprinting.wait(_patience(written, last), progress.detail)
+        fingerprints = captured.fingerprints
         composed = compose_card(
             written,
             subject=subject,
             owner=client.me.actor,
             origin=origin,
-            data=captured.fingerprints,
+            data=fingerprints,
             metrics=metrics,
             last=last,
             today=dt.datetime.now(dt.UTC).date(),
@@ -108,7 +123,7 @@ def publish(client: Client, order: Order, surface: Surface | None = None) -> Pub
             folder = Path(temporary) / "model"
             with progress.step("save"):
                 needs = captured.save(folder)
-            lineage = _lineage(captured, origin, needs, folder)
+            lineage = _lineage(captured, fingerprints, origin, needs, folder)
             request = RegisterVersion(
                 upload="-",
                 card=composed.card.model_dump(mode="json", exclude_defaults=True),
@@ -116,10 +131,15 @@ def publish(client: Client, order: Order, surface: Surface | None = None) -> Pub
                 metrics=dict(metrics),
                 description=order.message,
                 aliases=list(order.aliases),
+                new=order.new or asks_for_review(written, last),
             )
-            version = register_folder(client, ref, zone, composed, folder, request, progress)
+            version = register_folder(client, ref, earlier, composed, folder, request, progress)
+        if lineage.pending and captured.fingerprinting is not None:
+            complete_later(
+                client, VersionRef(ModelRef(version.zone, version.name), version.version), captured.fingerprinting
+            )
         found = Found(subject, captured.trial, origin, captured.sample_of, demanded_fields(zone, composed))
-        published = Published(version, found, composed.carried, last, time.monotonic() - began)
+        published = Published(version, found, composed.carried, last, time.monotonic() - began, progress.said)
         progress.end_with(published)
     return published
 
@@ -127,17 +147,24 @@ def publish(client: Client, order: Order, surface: Surface | None = None) -> Pub
 def register_folder(
     client: Client,
     ref: ModelRef,
-    zone: Zone | None,
+    earlier: Earlier,
     composed: ComposedCard,
     folder: Path,
     request: RegisterVersion,
     progress: Progress,
 ) -> ModelVersion:
-    """Gate, upload, register: the part that is the same for an object and for a folder saved before."""
+    """Gate, upload, register: the part that is the same for an object and for a folder saved before.
+
+    Gives the last version, and uploads nothing, where it is that once more.
+    """
     files = list_files(folder)
     try:
-        if zone is not None:  # the server asks again; asking here first saves an upload in vain
-            check_registration(zone, ref.name, composed.card, [file.path for file in files])
+        if earlier.zone is not None:  # the server asks again; asking here first saves an upload in vain
+            check_registration(earlier.zone, ref.name, composed.card, [file.path for file in files])
+        if earlier.last is not None and is_unchanged(folder, files, request, composed, earlier.last):
+            for alias in request.aliases:
+                client.set_alias(str(ref), alias, earlier.last.version)
+            return earlier.last
         with progress.step("upload"):
             upload_id = upload(client, str(ref), folder, files, progress)
         with progress.step("register"):
@@ -156,12 +183,13 @@ class _Capture:
     trial: Trial | None
     sample_of: str
     shown_example: bool
-    fingerprints: tuple[Any, ...]
+    fingerprinting: Fingerprinting | None
     code: TravellingCode
 
     @classmethod
     def of(cls, order: Order, subject: Subject) -> _Capture:
-        data = _rows(order.data, "--data", subject)
+        data = None if _is_path(order.data) else _rows(order.data, "--data", subject)
+        running = fingerprinting(order.data_name, order.data, data)
         example = _rows(order.example, "--example", subject)
         if data is not None and example is not None:
             _check_same_columns(data, example)
@@ -172,9 +200,14 @@ class _Capture:
             trial=try_out(subject, sample) if sample is not None else None,
             sample_of="example" if example is not None else "",
             shown_example=example is not None,
-            fingerprints=(fingerprint(order.data_name, data),) if data is not None else (),
+            fingerprinting=running,
             code=travelling_code(order.model, order.files),
         )
+
+    @property
+    def fingerprints(self) -> tuple[DataFingerprint, ...]:
+        """The data's fingerprint as far as it is known by now."""
+        return (self.fingerprinting.result,) if self.fingerprinting else ()
 
     @property
     def described(self) -> Table | None:
@@ -224,10 +257,21 @@ class _Capture:
         }
 
 
+def _is_path(value: Any) -> bool:
+    """Whether data is named by where it lies: a file or a folder has a fingerprint, and no rows to try."""
+    return isinstance(value, str | os.PathLike) and Path(value).expanduser().exists()
+
+
+def _patience(written: Mapping[str, Any], last: ModelVersion | None) -> float | None:
+    """How long to wait for a fingerprint, in seconds: from tier 2 on nothing is published without, so to its end."""
+    tier = written.get("tier", carried_fields(last).get("tier", Tier.SANDBOX))
+    return None if int(tier) >= Tier.MATERIAL else PATIENCE_SECONDS
+
+
 def _rows(value: Any, what: str, subject: Subject) -> Table | None:
     if value is None:
         return None
-    table = as_table(value, what)
+    table = as_table(arrow_table(value).to_pandas() if is_arrow(value) else value, what)
     # Only a function can mean to be called with plain records; every library's model means a table by them.
     return Table(Form.FRAME, table.frame()) if table.form is Form.RECORDS and not subject.is_function else table
 
@@ -275,28 +319,14 @@ def check_metrics(metrics: Mapping[str, Any] | None) -> dict[str, float]:
     return found
 
 
-def read_zone(client: Client, ref: ModelRef) -> Zone | None:
-    """The model's zone; None where the actor may publish without seeing it."""
-    try:
-        return client.get_zone(ref.zone or client.zone)
-    except ForbiddenError:
-        return None
-
-
-def last_version(client: Client, ref: ModelRef) -> ModelVersion | None:
-    """The newest version of the model so far."""
-    try:
-        return next(iter(client.versions(str(ref), limit=1)), None)
-    except (ModelNotFoundError, ForbiddenError):
-        return None
-
-
 def demanded_fields(zone: Zone | None, composed: ComposedCard) -> tuple[str, ...]:
     """The mandatory fields of the card, by its tier and the zone."""
     return mandatory_fields(composed.card.tier, zone.spec.mandatory_fields if zone else ())
 
 
-def _lineage(captured: _Capture, origin: Origin, needs: set[str], folder: Path) -> Lineage:
+def _lineage(
+    captured: _Capture, data: tuple[DataFingerprint, ...], origin: Origin, needs: set[str], folder: Path
+) -> Lineage:
     return Lineage(
         notebook=origin.path,
         notebook_sha256=origin.sha256,
@@ -304,7 +334,7 @@ def _lineage(captured: _Capture, origin: Origin, needs: set[str], folder: Path) 
         git_commit=origin.commit,
         git_dirty=origin.dirty,
         git_repository=origin.repository,
-        data=captured.fingerprints,
+        data=data,
         environment=record_environment(needs, folder),
         parameters={name: json.dumps(value) for name, value in parameters_of(captured.subject.model).items()},
     )

@@ -13,10 +13,13 @@ from model_platform.display import words
 from model_platform.display.card import Card, Inline, code, quiet
 from model_platform.display.shown import Shown
 from model_platform_core.cards import Tier, mandatory_fields
+from model_platform_core.lineage import DataFingerprint
 from model_platform_core.models import ModelVersion
 
 _TIERS = {Tier.LOW: "low", Tier.MATERIAL: "material", Tier.HIGH: "high"}
 _FEW_CLASSES = 3
+_SAID_ABOVE = frozenset({"purpose", "for_whom"})
+_NOTHING_NEW = "Object, environment and card are the same: nothing was registered. --new makes a version all the same."
 
 
 @dataclass(frozen=True)
@@ -40,11 +43,13 @@ class Published(Shown):
         carried: frozenset[str],
         last: ModelVersion | None,
         seconds: float,
+        said: str = "",
     ) -> None:
         self._version = version
         self._found = found
         self._carried = carried
         self._last = last
+        self._said = said
         self.seconds = seconds
 
     @property
@@ -72,6 +77,11 @@ class Published(Shown):
         """Everything the platform knows of the version."""
         return self._version
 
+    @property
+    def unchanged(self) -> bool:
+        """Whether nothing was registered, because this is the last version once more."""
+        return self._last is not None and self._last.version == self.version
+
     def __repr__(self) -> str:
         return f"<Published {self.ref}>"
 
@@ -80,6 +90,7 @@ class Published(Shown):
         version, found = self._version, self._found
         rows: list[tuple[str, Inline]] = [
             ("for", self._for()),
+            ("card", self._carried_over()),
             ("model", _model(version, found)),
             ("answers", _answers(found)),
             ("data", _data(version)),
@@ -90,19 +101,29 @@ class Published(Shown):
         return Card(
             kind="published",
             title=version.name,
-            subtitle=f"version {version.version}",
-            aside=f"published in {words.seconds(self.seconds)}",
+            subtitle=f"unchanged: still version {version.version}" if self.unchanged else f"version {version.version}",
+            aside=f"{'looked at' if self.unchanged else 'published'} in {words.seconds(self.seconds)}",
+            message=tuple(text for text in (self._said, _NOTHING_NEW if self.unchanged else "") if text),
             rows=tuple((label, value) for label, value in rows if value),
             next=(code(f"%mp_deploy {version.name}"),),
-            data=version.model_dump(mode="json", exclude={"files"}) | {"seconds": round(self.seconds, 3)},
+            data=version.model_dump(mode="json", exclude={"files"})
+            | {"seconds": round(self.seconds, 3), "unchanged": self.unchanged},
         )
 
     def _for(self) -> Inline:
         card = self._version.card
         said = ": ".join(text for text in (card.for_whom, card.purpose) if text)
-        if said and self._last and {"purpose", "for_whom"} & self._carried:
+        if said and self._last and not self.unchanged and {"purpose", "for_whom"} & self._carried:
             return [f"{said} ", quiet(f"(as in version {self._last.version})")]
         return said
+
+    def _carried_over(self) -> Inline:
+        """The other fields that stand on the card because the last version had them."""
+        names = [name for name in type(self._version.card).model_fields if name in self._carried - _SAID_ABOVE]
+        if not names or self._last is None or self.unchanged:
+            return ""
+        listed = ", ".join(name.replace("_", " ") for name in names)
+        return [f"{listed} ", quiet(f"(as in version {self._last.version})")]
 
 
 def _model(version: ModelVersion, found: Found) -> Inline:
@@ -152,9 +173,16 @@ def _data(version: ModelVersion) -> Inline:
     parts: list[Any] = []
     for one in version.lineage.data:
         size = f"{words.number(one.rows)} × {words.number(one.columns)}" if one.rows and one.columns else ""
+        size = size or (words.size(one.size) if one.size is not None else "")
         parts += ["\n"] if parts else []
-        parts += [code(one.name), f"  {size}  ", quiet(words.digest(one.sha256))]
+        parts += [code(one.name), f"  {size}  ", quiet(_digest(one))]
     return parts
+
+
+def _digest(one: DataFingerprint) -> str:
+    if one.sha256 is not None:
+        return words.digest(one.sha256)
+    return "its fingerprint follows" if one.pending else f"not fingerprinted: {one.note or 'nobody knows why'}"
 
 
 def _code(origin: Origin) -> Inline:
