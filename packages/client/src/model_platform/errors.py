@@ -45,7 +45,7 @@ def in_python(text: str) -> str:
     """
 
     def option(found: re.Match[str]) -> str:
-        return f"{found.group(1).replace('-', '_')}={found.group(2) or 'True'}"
+        return f"{_keyword(found.group(1))}={found.group(2) or 'True'}"
 
     whole = re.fullmatch(rf"%mp_([a-z]+)(?: ([^\s-]\S*))?((?:{_OPTION})*)", text)
     if whole is None:
@@ -53,8 +53,12 @@ def in_python(text: str) -> str:
     verb, word, options = whole.groups()
     arguments = [word if verb == "publish" else f'"{word}"'] if word else []
     for name, value in re.findall(r" --([a-z-]+)(?: ([^\s-]\S*))?", options):
-        arguments.append(f"{name.replace('-', '_')}={_literal(value)}")
+        arguments.append(f"{_keyword(name)}={_literal(value)}")
     return f"mp.{verb}({', '.join(arguments)})"
+
+
+def _keyword(option: str) -> str:
+    return {"with": "with_files"}.get(option, option.replace("-", "_"))
 
 
 def _literal(value: str) -> str:

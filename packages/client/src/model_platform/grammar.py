@@ -27,6 +27,7 @@ class Kind(StrEnum):
     FLAG = "flag"
     EXPRESSION = "expression"
     LIST = "list"
+    PATHS = "paths"
 
 
 class Names(StrEnum):
@@ -100,6 +101,8 @@ PUBLISH_OPTIONS: tuple[Option, ...] = (
     Option(("--tier",), "how much depends on it: 0 sandbox, 1 low, 2 material, 3 high", Kind.WHOLE, "N"),
     Option(("--message", "-m"), "what is new in this version"),
     Option(("--alias",), "a name that means this version from now on; may be repeated", Kind.LIST, "ALIAS"),
+    Option(("--new",), "make a version though object, environment and card are those of the last one", Kind.FLAG),
+    Option(("--new-name",), "the name is meant, though a known one is one letter away", Kind.FLAG),
     *CARD_OPTIONS,
 )
 
@@ -114,6 +117,7 @@ VERBS: Mapping[str, Verb] = {
                 _expression("--data", "what it learnt from; only its fingerprint and ranges are kept"),
                 _expression("--example", "what a call looks like; these rows are kept and shown to callers"),
                 _expression("--metrics", 'names and figures of quality, {"auc": 0.91}'),
+                Option(("--with",), "files and folders that the code of the model reads", Kind.PATHS, "PATH"),
                 Option(("--answers",), "the answering method, predict by default", metavar="METHOD"),
                 *PUBLISH_OPTIONS,
             ),
@@ -121,6 +125,7 @@ VERBS: Mapping[str, Verb] = {
                 "%mp_publish model --name churn --data X_train --example X_test[:20]",
                 '%mp_publish model --name churn --card card.yaml -m "new features" --metrics scores',
                 "%mp_publish model --name churn --example X_test[:20] --answers predict_proba",
+                "%mp_publish model --name churn --data X_train --with data/rates.csv",
             ),
             "Without --name the model is called like the variable. What the last version's card said of the model"
             " carries over.",
@@ -173,10 +178,12 @@ VERBS: Mapping[str, Verb] = {
         Verb("start", "Run again what was live when the endpoint was stopped.", (_ENDPOINT,), (), ("%mp_start churn",)),
         Verb(
             "delete",
-            "Delete an endpoint and end what runs behind it; the versions are kept.",
-            (_ENDPOINT,),
-            (YES,),
-            ("%mp_delete churn --yes",),
+            "Delete an endpoint and end what runs behind it; or, with a number, a version of a model.",
+            (Word("name", "the endpoint, churn; or the version, churn:4", names=Names.ENDPOINTS),),
+            (YES, Option(("--undo",), "bring a deleted version back", Kind.FLAG)),
+            ("%mp_delete churn --yes", "%mp_delete churn:4", "%mp_delete churn:4 --undo"),
+            "Deleting an endpoint keeps the versions. A version is deleted where nothing refers to it: no endpoint runs it"
+            " or could go back to it, no alias means it. For 30 days it can come back; its number is never given again.",
         ),
         Verb(
             "status",

@@ -14,7 +14,16 @@ from model_platform.client import current
 from model_platform.endpoint import EndpointHandle, act, status_of
 from model_platform.errors import explained, in_python
 from model_platform.logs import LogText
-from model_platform.results import CardView, Deleted, EnvironmentList, ModelList, NewToken, StatusList, ZoneView
+from model_platform.results import (
+    CardView,
+    Deleted,
+    DeletedVersionView,
+    EnvironmentList,
+    ModelList,
+    NewToken,
+    StatusList,
+    ZoneView,
+)
 from model_platform.widgets.form import publish_or_ask
 
 
@@ -33,6 +42,9 @@ def publish(
     answers: str | None = None,
     message: str = "",
     alias: str | Sequence[str] = (),
+    new: bool = False,
+    new_name: bool = False,
+    with_files: Sequence[str | Path] | str | Path = (),
     **fields: Any,
 ) -> Published:
     """Make a version of a model: the object, what it accepts and answers, where it came from, and its card.
@@ -60,11 +72,19 @@ def publish(
         What is new in this version.
     alias
         Names that shall mean this version from now on.
+    new
+        Make a version though object, environment and card are those of the last one.
+    new_name
+        The name is meant, though a known one is one letter away.
+    with_files
+        Files and folders that the code of the model reads; it finds them under the same paths where it runs.
 
     Raises
     ------
     ModelPlatformError
         With everything that is missing or wrong at once; then nothing is registered.
+    NearNameError
+        The name is new, a known one is one letter away, and nobody is there to ask.
     """
     frame = inspect.currentframe()
     names = _names_in(frame.f_back.f_back if frame and frame.f_back else None)
@@ -79,7 +99,10 @@ def publish(
         answers=answers,
         message=message,
         aliases=[alias] if isinstance(alias, str) else list(alias),
+        new=new,
+        new_name=new_name,
         data_name=names.get(id(data), "data"),
+        files=[with_files] if isinstance(with_files, str | Path) else list(with_files),
     )
     return publish_or_ask(current(), order)
 
@@ -158,9 +181,24 @@ def start(name: str) -> EndpointHandle:
 
 
 @explained(in_python)
-def delete(name: str) -> Deleted:
-    """Delete an endpoint and end what runs behind it; the versions are kept."""
+def delete(name: str, *, undo: bool = False) -> Deleted | DeletedVersionView:
+    """Delete an endpoint and end what runs behind it; or, with a number, a version of a model.
+
+    Parameters
+    ----------
+    name
+        The endpoint, `churn`, whose versions are kept; or the version, `churn:4`, where nothing refers to it.
+    undo
+        Bring a deleted version back; that can be done for 30 days.
+
+    Raises
+    ------
+    InUseError
+        Names what refers to the version: an endpoint that runs it or could go back to it, or an alias.
+    """
     client = current()
+    if actions.names_version(name) or undo:
+        return actions.delete_version(client, name, undo=undo)
     return actions.delete(client, client.endpoint_ref(name))
 
 

@@ -16,7 +16,7 @@ _SWITCH = "MLFLOW_DISABLE_TELEMETRY"
 
 def import_mlflow(name: str = "mlflow") -> Any:
     """A module of MLflow. Where we are the first to import it, nothing is told to anybody about that."""
-    if "mlflow" in sys.modules:
+    if name in sys.modules:
         return importlib.import_module(name)
     before = os.environ.get(_SWITCH)
     os.environ[_SWITCH] = "true"

@@ -107,6 +107,8 @@ def _argument(option: Option) -> dict[str, Any]:
         found["choices"] = option.choices
     if option.kind is Kind.LIST:
         found["action"] = "append"
+    if option.kind is Kind.PATHS:
+        found |= {"nargs": "+", "action": "extend"}
     return found
 
 

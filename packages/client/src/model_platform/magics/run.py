@@ -41,7 +41,10 @@ def _publish(given: Given, names: Namespace) -> Any:
         answers=given.answers,
         message=given.message or "",
         aliases=given.alias or (),
+        new=given.new,
+        new_name=given.new_name,
         data_name=(given.data or "data")[:200],
+        files=getattr(given, "with") or (),
     )
     return publish_or_ask(current(), order)
 
@@ -73,6 +76,8 @@ def _act(action: str) -> Callable[[Given, Namespace], Any]:
 
 
 def _delete(given: Given, _names: Namespace) -> Any:
+    if actions.names_version(given.name) or given.undo:
+        return actions.delete_version(current(), given.name, undo=given.undo)
     if not given.yes:
         raise InvalidError(f"This ends {given.name} for everybody who calls it.", hint=f"%mp_delete {given.name} --yes")
     client = current()
