@@ -1,7 +1,7 @@
 """What an MLflow model directory says about its model: flavours, signature, and what publish noted for the runner."""
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,24 @@ _METADATA_SCHEMA = 1
 
 
 @dataclass(frozen=True)
+class Rows:
+    """How the notebook held its rows: the form, each column (by name; ``""`` where it has none), the index.
+
+    ``index`` names the columns of a call that make up the index, ``index_names`` their names there if they differ;
+    ``labels`` are the columns' own labels where they are more than texts; ``name`` is that of a Series.
+    """
+
+    form: str
+    columns: dict[str, dict[str, Any]]
+    index: tuple[str, ...] = ()
+    index_names: tuple[str | None, ...] | None = None
+    frequency: str | None = None
+    labels: list[Any] | None = None
+    labels_names: list[str | None] | None = None
+    name: str | None = None
+
+
+@dataclass(frozen=True)
 class Published:
     """The ``model_platform`` part of MLmodel's metadata; the defaults stand for a plain MLflow registration."""
 
@@ -21,6 +39,8 @@ class Published:
     inputs: dict[str, dict[str, Any]] = field(default_factory=dict)
     output_names: tuple[str, ...] | None = None
     classes: tuple[Any, ...] | None = None
+    answer_kind: str | None = None
+    rows: Rows | None = None
     example: list[Any] | None = None
 
 
@@ -35,6 +55,7 @@ class Description:
     params: list[dict[str, Any]] | None
     from_type_hint: bool
     published: Published
+    project: dict[str, Any] | None = None
 
 
 def read_description(directory: Path) -> Description:
@@ -48,6 +69,7 @@ def read_description(directory: Path) -> Description:
     try:
         document = yaml.safe_load((directory / "MLmodel").read_bytes())
         signature = document.get("signature") or {}
+        published = (document.get("metadata") or {}).get("model_platform") or {}
         return Description(
             directory=directory,
             flavors=document["flavors"],
@@ -55,7 +77,8 @@ def read_description(directory: Path) -> Description:
             outputs=_parsed(signature.get("outputs")),
             params=_parsed(signature.get("params")),
             from_type_hint=bool(document.get("is_signature_from_type_hint")),
-            published=_published((document.get("metadata") or {}).get("model_platform") or {}),
+            published=_published(published),
+            project=published.get("project"),
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError, yaml.YAMLError) as error:
         raise StartError("failed_start", f"MLmodel cannot be used ({type(error).__name__}).") from error
@@ -74,8 +97,21 @@ def _published(document: dict[str, Any]) -> Published:
         inputs=document.get("inputs") or {},
         output_names=_names(document.get("output_names")),
         classes=_names(document.get("classes")),
+        answer_kind=document.get("answer_kind"),
+        rows=_rows(document.get("rows")),
         example=document.get("example"),
     )
+
+
+def _rows(document: dict[str, Any] | None) -> Rows | None:
+    if document is None:
+        return None
+    known = {each.name for each in fields(Rows)}
+    given = {name: value for name, value in document.items() if name in known}
+    for name in ("index", "index_names"):
+        if given.get(name) is not None:
+            given[name] = tuple(given[name])
+    return Rows(**given)
 
 
 def _names(values: list[Any] | None) -> tuple[Any, ...] | None:

@@ -20,6 +20,7 @@ from model_platform_runner.journal import Journal
 from model_platform_runner.loading import load
 from model_platform_runner.metrics import Metrics
 from model_platform_runner.predictor import Predictor
+from model_platform_runner.project import lay_out
 from model_platform_runner.serve import serve
 from model_platform_runner.service import Service
 from model_platform_runner.silence import discard_output
@@ -43,6 +44,7 @@ def run(config_file: Path) -> int:
         journal.event("loading", model=config.model, version=config.version, runner_id=config.runner_id)
         integrity.verify(config.model_directory, config.files)
         description = read_description(config.model_directory)
+        lay_out(description.directory, description.project)
         predictor = load(description, config.limits.rows)
         journal.event("loaded", seconds=round(perf_counter() - start, 3), flavor=predictor.flavor)
         _new_loop().run_until_complete(_serve(config, description, predictor, journal))
