@@ -21,12 +21,12 @@ from sklearn.preprocessing import FunctionTransformer
 
 from model_platform.capture.publish import PARITY_FILE, Order, _Capture, check_metrics
 from model_platform.capture.quiet import import_mlflow
-from model_platform.capture.saving import REVIEWED_TYPES
 from model_platform.capture.subject import examine
 from model_platform.capture.table import as_table
 from model_platform.capture.trial import try_out
 from model_platform_core.errors import InvalidInputError, InvalidModelError
 from model_platform_core.parity import ParitySample, compare_answers
+from model_platform_core.reviewed_types import REVIEWED_TYPES
 
 
 def captured(folder: Path, model: Any, *, answers: str | None = None, **given: Any) -> dict[str, Any]:

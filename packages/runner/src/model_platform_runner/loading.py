@@ -83,6 +83,8 @@ def _load_sklearn(description: Description, row_limit: int) -> Predictor:
 
 def _load_pyfunc(description: Description, row_limit: int) -> Predictor:
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    if backend := description.flavors.get("keras", {}).get("keras_backend"):
+        os.environ["KERAS_BACKEND"] = str(backend)  # Keras takes TensorFlow unless it is told, before it is imported
     pyfunc: Any = importlib.import_module("mlflow.pyfunc")
     _stop_tracing()
     model = pyfunc.load_model(str(description.directory))

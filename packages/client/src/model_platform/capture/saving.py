@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import importlib.util
+import inspect
 import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,37 +21,20 @@ from model_platform.capture.table import Form
 from model_platform.capture.travelling import TravellingCode
 from model_platform.capture.wrapper import python_model
 from model_platform_core.errors import InvalidModelError
+from model_platform_core.reviewed_types import REVIEWED_TYPES
 
-# Types that skops does not know by itself and that scikit-learn's own models are made of. Each was read: it holds data,
-# and making one from a file runs nothing but its own constructor.
-REVIEWED_TYPES = (
-    "numpy.dtype",
-    "numpy.number",
-    "scipy.sparse._csr.csr_matrix",
-    "sklearn._loss.link.Interval",
-    "sklearn.calibration._CalibratedClassifier",
-    "sklearn.calibration._SigmoidCalibration",
-    "sklearn.compose._column_transformer._RemainderColsList",
-    "sklearn.compose._column_transformer.make_column_selector",
-    "sklearn.ensemble._hist_gradient_boosting.binning._BinMapper",
-    "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
-    "sklearn.metrics._dist_metrics.EuclideanDistance64",
-    "sklearn.metrics._scorer._PassthroughScorer",
-    "sklearn.model_selection._split.KFold",
-    "sklearn.model_selection._split.StratifiedKFold",
-    "sklearn.neighbors._ball_tree.BallTree",
-    "sklearn.neighbors._kd_tree.KDTree",
-    "sklearn.neural_network._stochastic_optimizers.AdamOptimizer",
-    "sklearn.neural_network._stochastic_optimizers.SGDOptimizer",
-    "sklearn.tree._tree.Tree",
-    "sklearn.utils._bunch.Bunch",
-)
+KERAS = "mlflow.keras"
+LIGHTGBM = "mlflow.lightgbm"
 
 
 def needed_distributions(subject: Subject, form: Form | None, code: TravellingCode) -> set[str]:
     """The distributions without which the model does not load or cannot be called."""
     names = distributions_of(modules_of(subject.model) | code.imported)
     names |= {"pandas"} if form in {Form.FRAME, Form.RECORDS} else {"numpy"} if form is Form.ARRAY else set()
+    if subject.flavour == KERAS:
+        names |= {"keras", *distributions_of({importlib.import_module("keras").backend.backend()})}
+    if subject.flavour in _RUN_BY:
+        names |= _RUN_BY[subject.flavour]
     if subject.flavour != SKLEARN:
         # Where the platform is whole, `mlflow` is there as well; the small one is all that loading needs.
         names |= {"mlflow-skinny", "cloudpickle", "pandas"}
@@ -88,41 +75,122 @@ def save(
 
 def _save_sklearn(subject: Subject, folder: Path, names: set[str], options: dict[str, Any]) -> set[str]:
     flavour = importlib.import_module(SKLEARN)
-    trusted = _types_to_trust(subject.model) if hasattr(flavour, "SERIALIZATION_FORMAT_SKOPS") else None
-    chosen = "cloudpickle" if trusted is None else "skops"
-    needs = names | {"scikit-learn", chosen}
-    if trusted is not None:
-        options |= {"skops_trusted_types": trusted}
+    chosen = _skops_or_not(subject.model, known=hasattr(flavour, "SERIALIZATION_FORMAT_SKOPS"))
+    needs = names | {"scikit-learn", chosen.storage.format}
     flavour.save_model(
         subject.model,
         str(folder),
-        serialization_format=chosen,
         pip_requirements=pinned(needs),
         pyfunc_predict_fn=subject.method,
-        **options,
+        **_noted(options, chosen.storage),
+        **chosen.options,
     )
     return needs
-
-
-def _types_to_trust(model: Any) -> list[str] | None:
-    """The reviewed types that loading needs to trust; None if skops cannot hold the model, or needs to trust others."""
-    if importlib.util.find_spec("skops") is None:
-        return None
-    skops: Any = importlib.import_module("skops.io")
-    try:
-        found = skops.get_untrusted_types(data=skops.dumps(model))
-    except Exception:  # noqa: BLE001 - skops refuses what it does not know, in several ways
-        return None
-    return sorted(found) if set(found) <= set(REVIEWED_TYPES) else None
 
 
 def _save_other(
     subject: Subject, folder: Path, form: Form | None, names: set[str], options: dict[str, Any]
 ) -> set[str]:
     flavour = importlib.import_module(subject.flavour)
-    options |= {"pip_requirements": pinned(names)}
+    takes = inspect.signature(flavour.save_model).parameters
     if subject.flavour == PYFUNC:
-        flavour.save_model(str(folder), python_model=python_model(subject, form or Form.FRAME), **options)
-    else:
-        flavour.save_model(subject.model, str(folder), **options)
+        flavour.save_model(
+            str(folder),
+            python_model=python_model(subject, form or Form.FRAME),
+            pip_requirements=pinned(names),
+            **_noted(options, _of_object(subject)),
+        )
+        return names
+    chosen = _Chosen(STORED[subject.flavour])
+    if subject.flavour == LIGHTGBM and type(subject.model).__name__ != "Booster":
+        chosen = _skops_or_not(subject.model, known="skops_trusted_types" in takes)
+        names = names | {chosen.storage.format}
+    given = options | {"pip_requirements": pinned(names)} | chosen.options
+    if given.get("code_paths") and "code_paths" not in takes:
+        raise InvalidModelError(
+            f"The {subject.kind} needs code of your own, which {subject.flavour} does not keep.",
+            hint="publish a function or an object with predict around it",
+        )
+    given = {name: value for name, value in given.items() if name in takes}
+    flavour.save_model(subject.model, str(folder), **_noted(given, chosen.storage))
     return names
+
+
+# ---------------------------------------------------------------- which format, and why
+
+
+@dataclass(frozen=True)
+class Storage:
+    """How a version is stored, why so, and what tier 2 would need: None where it may go there as it is."""
+
+    format: str
+    because: str
+    tier_2: str | None = None
+
+
+@dataclass(frozen=True)
+class _Chosen:
+    storage: Storage
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+_OWN_FILE = "the library's own file; loading it runs nothing"
+STORED: Mapping[str, Storage] = {
+    "mlflow.xgboost": Storage("ubj", _OWN_FILE),
+    LIGHTGBM: Storage("text", _OWN_FILE),
+    "mlflow.catboost": Storage("cbm", _OWN_FILE),
+    "mlflow.onnx": Storage("onnx", "a graph of operations; loading it runs nothing"),
+    KERAS: Storage("keras", _OWN_FILE),
+    "mlflow.statsmodels": Storage(
+        "pickle",
+        "statsmodels knows no other",
+        "its coefficients in a file, and a few lines of code that read and apply them; or ONNX",
+    ),
+    "mlflow.pytorch": Storage("pickle", "MLflow keeps PyTorch modules so", "the network exported to ONNX"),
+}
+"""By flavour."""
+
+_RUN_BY: Mapping[str, set[str]] = {"mlflow.onnx": {"onnx", "onnxruntime"}, "mlflow.pytorch": {"torch"}}
+"""What a flavour needs beside what the model itself is made of."""
+
+_SKOPS = Storage("skops", "it holds data, and loading it runs nothing but reviewed constructors")
+_SHOWN_TYPES = 3
+
+
+def _skops_or_not(model: Any, *, known: bool) -> _Chosen:
+    """Skops if it can hold the model with the reviewed types alone, else cloudpickle and the reason.
+
+    Parameters
+    ----------
+    known
+        Whether this version of MLflow knows skops.
+    """
+    if not known or importlib.util.find_spec("skops") is None:
+        lacking = "skops is not installed here" if known else "this version of MLflow does not know skops"
+        add = "skops" if known else "mlflow-skinny>=3.5 and skops"
+        return _pickled(lacking, f"{add} beside the model: %pip install {add}")
+    skops: Any = importlib.import_module("skops.io")
+    try:
+        found = set(skops.get_untrusted_types(data=skops.dumps(model)))
+    except Exception as error:  # noqa: BLE001 - skops refuses what it does not know, in several ways
+        return _pickled(f"skops cannot hold it ({type(error).__name__})", "a model of parts that skops holds, or ONNX")
+    if strangers := sorted(found - REVIEWED_TYPES):
+        names = ", ".join(strangers[:_SHOWN_TYPES]) + (" …" if len(strangers) > _SHOWN_TYPES else "")
+        return _pickled(f"nobody has reviewed {names} for skops", f"the model without {names}, or ONNX")
+    return _Chosen(_SKOPS, {"serialization_format": "skops", "skops_trusted_types": sorted(found)})
+
+
+def _pickled(because: str, tier_2: str) -> _Chosen:
+    return _Chosen(Storage("cloudpickle", because, tier_2), {"serialization_format": "cloudpickle"})
+
+
+def _of_object(subject: Subject) -> Storage:
+    because = f"no library has a file of its own for a {subject.kind}"
+    return Storage("cloudpickle", because, "its parts in a safe file (skops, ONNX), and code as .py that reads them")
+
+
+def _noted(options: dict[str, Any], storage: Storage) -> dict[str, Any]:
+    """The options with the storage in the metadata, where the card finds it."""
+    metadata = options["metadata"]
+    ours = metadata["model_platform"] | {"storage": dataclasses.asdict(storage)}
+    return options | {"metadata": metadata | {"model_platform": ours}}

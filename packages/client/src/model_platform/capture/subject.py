@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import importlib
 import sys
+import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+from model_platform.capture.quiet import import_mlflow, quiet
 from model_platform_core.errors import InvalidModelError
 
 DEFAULT_METHOD = "predict"
@@ -18,6 +20,9 @@ _FLAVOURS: Mapping[str, str] = {
     "lightgbm": "mlflow.lightgbm",
     "catboost": "mlflow.catboost",
     "statsmodels": "mlflow.statsmodels",
+    "keras": "mlflow.keras",
+    "onnx": "mlflow.onnx",
+    "torch": "mlflow.pytorch",
 }
 _LIBRARIES: Mapping[str, str] = {
     "sklearn": "scikit-learn",
@@ -25,7 +30,12 @@ _LIBRARIES: Mapping[str, str] = {
     "lightgbm": "LightGBM",
     "catboost": "CatBoost",
     "statsmodels": "statsmodels",
+    "keras": "Keras",
+    "onnx": "ONNX",
+    "torch": "PyTorch",
 }
+_ANSWER_BY_FLAVOUR = frozenset({"mlflow.onnx", "mlflow.pytorch"})
+"""Their models have no answering method of their own: MLflow's flavour runs them, in the notebook as in the runner."""
 PYFUNC = "mlflow.pyfunc"
 SKLEARN = "mlflow.sklearn"
 
@@ -41,21 +51,30 @@ class Subject:
     flavour: str
     kind: str
     is_function: bool = False
+    ask: Callable[[Any], Any] | None = field(default=None, repr=False)
 
     def answer(self, rows: Any) -> Any:
         """What the notebook's own object answers."""
+        if self.ask is not None:
+            return self.ask(rows)
         if self.is_function:
             return self.model(rows)
         if self.flavour == "mlflow.xgboost" and type(self.model).__name__ == "Booster":
             rows = importlib.import_module("xgboost").DMatrix(rows)
         return getattr(self.model, self.method)(rows)
 
-    def classes(self) -> list[str] | None:
-        """Names for the columns of probabilities."""
+    def classes(self) -> list[str] | list[list[str]] | None:
+        """Names for the columns of probabilities; one list of them for each output where there are several."""
         found = getattr(self.model, "classes_", None) if self.method in PROBABILITIES else None
-        if found is None or isinstance(found, list):
-            return None  # several outputs, each with classes of its own
-        return [str(one) for one in (found.tolist() if hasattr(found, "tolist") else found)]
+        if found is None or getattr(self.model, "decision_function_shape", "ovr") != "ovr":
+            return None  # columns of `ovo` are pairs of classes
+        if isinstance(found, list):
+            return [_texts(one) for one in found]
+        return _texts(found)
+
+
+def _texts(values: Any) -> list[str]:
+    return [str(one) for one in (values.tolist() if hasattr(values, "tolist") else values)]
 
 
 def examine(model: Any, answers: str | None = None) -> Subject:
@@ -78,13 +97,30 @@ def examine(model: Any, answers: str | None = None) -> Subject:
         )
     if _is_function(model) and answers is None:
         return Subject(model, DEFAULT_METHOD, PYFUNC, f"function {model.__name__}", is_function=True)
-    if not callable(getattr(model, method, None)):
-        raise InvalidModelError(_has_no(model, method), hint=_other_method(model))
-    _check_fitted(model)
     library = _library(type(model))
     flavour = _flavour(library, method)
     known = f"{_LIBRARIES[library]} " if library in _LIBRARIES else ""
-    return Subject(model, method, flavour, f"{known}{type(model).__name__}")
+    kind = f"{known}{type(model).__name__}"
+    if flavour in _ANSWER_BY_FLAVOUR and answers is None:
+        return Subject(model, method, flavour, kind, ask=_through(flavour, model))
+    if not callable(getattr(model, method, None)):
+        raise InvalidModelError(_has_no(model, method), hint=_other_method(model))
+    _check_fitted(model)
+    return Subject(model, method, flavour, kind)
+
+
+def _through(flavour: str, model: Any) -> Callable[[Any], Any]:
+    """How the flavour answers with this model: saved and loaded as where it will run."""
+    module = import_mlflow(flavour)
+    with quiet(), tempfile.TemporaryDirectory(prefix="model-platform-") as temporary:
+        folder = f"{temporary}/model"
+        try:
+            module.save_model(model, folder, pip_requirements=[])
+            answer: Callable[[Any], Any] = import_mlflow(PYFUNC).load_model(folder).predict
+        except Exception as error:
+            first = str(error).splitlines()[0][:300] if str(error) else type(error).__name__
+            raise InvalidModelError(f"The {type(model).__name__} cannot be run by {flavour}: {first}") from error
+    return answer
 
 
 def _is_function(model: Any) -> bool:
