@@ -20,8 +20,8 @@ from model_platform.capture.card_fields import ComposedCard, carried_fields, com
 from model_platform.capture.completing import complete_later
 from model_platform.capture.domain import describe_columns
 from model_platform.capture.dtypes import describe_rows
-from model_platform.capture.environment import record_environment
 from model_platform.capture.earlier import Earlier, asks_for_review, differs_from_last, is_unchanged, look_back
+from model_platform.capture.environment import record_environment
 from model_platform.capture.fingerprint import PATIENCE_SECONDS, Fingerprinting, fingerprinting
 from model_platform.capture.origin import Origin, find_origin
 from model_platform.capture.result import Found, Published
@@ -37,9 +37,7 @@ from model_platform.display.progress import Progress
 from model_platform.display.surface import Surface
 from model_platform_core.cards import Tier, mandatory_fields
 from model_platform_core.errors import (
-    ForbiddenError,
     InvalidInputError,
-    ModelNotFoundError,
     RefusedError,
 )
 from model_platform_core.gate import check_registration
@@ -119,6 +117,7 @@ def publish(client: Client, order: Order, surface: Surface | None = None) -> Pub
             last=last,
             today=dt.datetime.now(dt.UTC).date(),
         )
+        captured.code.check_tier(ref.name, composed.card.tier)
         with tempfile.TemporaryDirectory(prefix="model-platform-") as temporary:
             folder = Path(temporary) / "model"
             with progress.step("save"):
@@ -254,6 +253,7 @@ class _Capture:
             "answer_kind": trial.answers.kind if trial else None,
             "answer_dtypes": trial.answers.dtypes if trial else {},
             "project": self.code.layout(),
+            "code": self.code.told(),
         }
 
 

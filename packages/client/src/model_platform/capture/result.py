@@ -18,6 +18,7 @@ from model_platform_core.models import ModelVersion
 
 _TIERS = {Tier.LOW: "low", Tier.MATERIAL: "material", Tier.HIGH: "high"}
 _FEW_CLASSES = 3
+_MANY = 8
 _SAID_ABOVE = frozenset({"purpose", "for_whom"})
 _NOTHING_NEW = "Object, environment and card are the same: nothing was registered. --new makes a version all the same."
 
@@ -95,6 +96,7 @@ class Published(Shown):
             ("answers", _answers(found)),
             ("data", _data(version)),
             ("code", _code(found.origin)),
+            ("travels", _travels(version)),
             ("parity", _parity(found)),
             ("tier", _tier(version, found)),
         ]
@@ -192,6 +194,26 @@ def _code(origin: Origin) -> Inline:
         return where
     changed = quiet(", with changes not committed") if origin.dirty else ""
     return [f"{where} · git ", code(origin.commit[:7]), changed]
+
+
+def _travels(version: ModelVersion) -> Inline:
+    """Modules and files by their paths in the project, then what comes from the notebook itself."""
+    behaviour = version.behaviour
+    placed = (behaviour.get("project") or {}).get("files", {})
+    sizes = {file.path: file.size for file in version.files}
+    modules = [place for stored, place in placed.items() if stored.startswith("code/")]
+    files = [
+        f"{place} ({words.size(sizes.get(stored, 0))})" for stored, place in placed.items() if place not in modules
+    ]
+    told = behaviour.get("code") or {}
+    parts: list[Any] = [words.listed(names, _MANY) for names in (modules, files) if names]
+    if names := told.get("notebook"):
+        written = next((file.path for file in version.files if file.path.startswith("code/notebook_")), "")
+        parts.append(f"{words.listed(names, _MANY)} of this notebook as {written}")
+    shown: list[Any] = [" · ".join(parts)] if parts else []
+    if names := told.get("by_value"):
+        shown += [" · " if parts else "", f"{words.listed(names, _MANY)} ", quiet("by value: the source is not known")]
+    return shown
 
 
 def _parity(found: Found) -> Inline:

@@ -32,8 +32,10 @@ from model_platform.capture.project import (
 )
 from model_platform.capture.reach import reach_of
 from model_platform.capture.sources import SourceModule, source_module
+from model_platform.display import words
 from model_platform.display.surface import shell
-from model_platform_core.errors import InvalidModelError
+from model_platform_core.cards import Tier
+from model_platform_core.errors import FormatRefusedError, InvalidModelError
 
 CODE = "code"
 FILES = "model_platform/files"
@@ -101,6 +103,20 @@ class TravellingCode:
         """What the runner needs to lay the project out again; None if there is nothing to lay out."""
         placed = {file.stored: file.placed for file in (*self.modules, *self.files)}
         return {"directory": self.directory, "entries": list(self.entries), "files": placed} if placed else None
+
+    def told(self) -> dict[str, list[str]]:
+        """What the card tells beside the files: what comes from the notebook as text, and what by value."""
+        return {"notebook": list(self.written.defined) if self.written else [], "by_value": list(self.by_value)}
+
+    def check_tier(self, name: str, tier: Tier) -> None:
+        """Nothing, or FormatRefusedError: above tier 0 nothing travels whose source nobody can read."""
+        if tier is Tier.SANDBOX or not self.by_value:
+            return
+        raise FormatRefusedError(
+            f"{name} was not published: tier {int(tier)} takes code with its source, and of"
+            f" {words.listed(list(self.by_value))} it is not known.",
+            hint="define it with def or class at the top of a cell, or in a .py file of the project, and run that again",
+        )
 
 
 def _copy(source: Path, target: Path) -> None:
