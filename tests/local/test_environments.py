@@ -117,6 +117,7 @@ def test_two_builders_of_one_environment_build_it_once(environments: Environment
     ("packages", "python", "said"),
     [
         (("iniconfig==99.0",), None, "no iniconfig==99.0"),
+        ((TINY, "model-platform-package-of-nobody==1.0"), None, "model-platform-package-of-nobody is not on the"),
         ((TINY, "pluggy @ file:///no/such/folder"), None, "file:///no/such/folder"),
         ((TINY,), "3.2.1", "Python 3.2, with which the model was made, is not on this machine"),
     ],
@@ -148,6 +149,35 @@ def test_without_a_network_the_message_says_so(
         environments.make(_needing(small, TINY), _quiet)
     assert TINY in refused.value.message
     assert "secret" not in f"{refused.value.message} {refused.value.hint}"
+
+
+def test_a_disk_that_fills_while_an_environment_is_built_is_told_and_nothing_half_is_left(
+    small: SavedModel, small_disk: Path
+) -> None:
+    """Really full: numpy is larger than the disk."""
+    environments = Environments(small_disk / "environments")
+    with pytest.raises(EnvironmentFailedError) as refused:
+        environments.make(_needing(small, *installed("numpy")), _quiet)
+    assert refused.value.message == "There is no space left on the disk for the model's environment."
+    assert "mp env prune" in (refused.value.hint or "")
+    assert [path for path in (small_disk / "environments").iterdir() if path.suffix != ".lock"] == []
+    assert environments.make(_needing(small, TINY), _quiet).interpreter.python.exists()
+
+
+def test_an_environment_of_conda_is_not_built_upon_where_there_is_another_python(
+    environments: Environments, small: SavedModel, tmp_path: Path
+) -> None:
+    """It would go when the user removes it; that of a virtual environment does not."""
+    python = tmp_path / "conda" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    (tmp_path / "conda" / "conda-meta").mkdir()
+    python.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+    python.chmod(0o755)
+    wanted = _needing(small, TINY)
+    assert wanted.environment is not None
+    here = {"interpreter": str(python), "host": platform.node()}
+    made = environments.make(replace(wanted, environment=wanted.environment.model_copy(update=here)), _quiet)
+    assert str(tmp_path / "conda") not in (made.interpreter.python.parent.parent / "pyvenv.cfg").read_text()
 
 
 def test_a_python_that_is_too_old_for_the_runner_is_refused(
