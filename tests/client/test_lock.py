@@ -238,12 +238,10 @@ def test_private_indexes_are_known_by_name_and_never_by_address(
 
 
 def test_extras_belong_to_the_closure(kernel: Kernel, tmp_path: Path) -> None:
-    project = write_project(tmp_path / "churn", "churn-tools")
-    path = project / "pyproject.toml"
-    path.write_text(path.read_text().replace('"iniconfig==2.0.0"', '"other-tools[more]"'))
-    other = write_project(tmp_path / "other", "other-tools")
-    text = (other / "pyproject.toml").read_text().replace('dependencies = ["iniconfig==2.0.0"]', "dependencies = []")
-    (other / "pyproject.toml").write_text(f'{text}\n[project.optional-dependencies]\nmore = ["iniconfig"]\n')
+    project = write_project(tmp_path / "churn", "churn-tools", needs='"other-tools[more]"')
+    other = write_project(tmp_path / "other", "other-tools", needs="")
+    with (other / "pyproject.toml").open("a") as file:
+        file.write('\n[project.optional-dependencies]\nmore = ["iniconfig"]\n')
     kernel.install(other)
     kernel.install("iniconfig==2.0.0", "-e", project)
     record = kernel.record({"churn-tools"}, tmp_path / "version", project=tmp_path)

@@ -65,6 +65,7 @@ def write_project(
     backend: str = "hatchling",
     layout: str = "src",
     says: str = "ours",
+    needs: str = '"iniconfig==2.0.0"',
 ) -> Path:
     """A project of one package whose module `says()` something, and reads a data file beside it."""
     module = name.replace("-", "_")
@@ -81,7 +82,7 @@ def write_project(
     (folder / "tests" / "test_it.py").write_text("")
     builds = {"hatchling": "hatchling.build", "setuptools": "setuptools.build_meta"}[backend]
     lines = ["[build-system]", f'requires = ["{backend}"]', f'build-backend = "{builds}"']
-    lines += ["[project]", f'name = "{name}"', f'version = "{version}"', 'dependencies = ["iniconfig==2.0.0"]']
+    lines += ["[project]", f'name = "{name}"', f'version = "{version}"', f"dependencies = [{needs}]"]
     if backend == "setuptools":
         lines += [
             "[tool.setuptools.packages.find]",

@@ -39,12 +39,15 @@ def install(needs: Needs, python: Path, uv: Uv, hashes: Path, report: Callable[[
     if lock.only_here:
         raise _not_elsewhere(lock, lock.only_here[0])
     check_wheels(needs)
-    sealed = [*_from_indexes(lock, python, uv, hashes, report), *_sealed(needs)]
-    if sealed:
+    known = files.read(hashes)
+    digests = known if known is not None else _digests(lock, python, uv, report)
+    if sealed := [*digests.splitlines(), *_sealed(needs)]:
         uv.install(sealed, python, report, options=["--no-deps", "--require-hashes"])
     if repositories := list(_from_repositories(lock)):
         uv.install(repositories, python, report, options=["--no-deps"])
     _check_contents(lock, python)
+    if known is None:
+        files.replace(hashes, digests)
 
 
 def check_wheels(needs: Needs) -> None:
@@ -89,22 +92,16 @@ def lay_out(needs: Needs, folder: Path) -> tuple[str, ...]:
     return (str(final),)
 
 
-def _from_indexes(
-    lock: EnvironmentRecord, python: Path, uv: Uv, hashes: Path, report: Callable[[str], None]
-) -> list[str]:
-    """Lines with digests for what comes from an index; asked for once and kept."""
+def _digests(lock: EnvironmentRecord, python: Path, uv: Uv, report: Callable[[str], None]) -> str:
+    """What comes from an index, with the digests that it tells."""
     lines = [package for package in lock.packages if lock.origin_of(package).source in {Source.INDEX, Source.CONDA}]
     if not lines:
-        return []
-    kept = files.read(hashes)
-    if kept is None:
-        report("asking the package index for digests")
-        try:
-            kept = uv.digests(lines, python, report)
-        except EnvironmentFailedError as error:
-            raise _of_conda(lock, error) or _of_other_indexes(lock, error) or error from None
-        files.replace(hashes, kept)
-    return kept.splitlines()
+        return ""
+    report("asking the package index for digests")
+    try:
+        return uv.digests(lines, python, report)
+    except EnvironmentFailedError as error:
+        raise _of_conda(lock, error) or _of_other_indexes(lock, error) or error from None
 
 
 def _sealed(needs: Needs) -> Iterator[str]:
