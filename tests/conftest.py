@@ -19,6 +19,8 @@ import psutil
 import psycopg
 import pytest
 
+from support.databases import DATABASES, fresh_database
+
 # A busy machine is no finding, and the same commit gives the same answer twice.
 hypothesis.settings.register_profile(
     "house", deadline=None, derandomize=True, suppress_health_check=[hypothesis.HealthCheck.too_slow]
@@ -147,11 +149,8 @@ def _until_it_answers(server: subprocess.Popen[bytes], home: Path) -> None:
 @pytest.fixture
 def postgresql_url(postgresql: Path) -> Iterator[str]:
     """The address of a fresh database in PostgreSQL."""
-    name = f"test_{secrets.token_hex(8)}"
-    with psycopg.connect(host=str(postgresql), user="postgres", dbname="postgres", autocommit=True) as administrator:
-        administrator.execute(f"CREATE DATABASE {name}")
-        yield f"postgresql://postgres@/{name}?host={postgresql}"
-        administrator.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    with fresh_database(postgresql) as url:
+        yield url
 
 
 @pytest.fixture
@@ -160,7 +159,7 @@ def sqlite_url(tmp_path: Path) -> str:
     return f"sqlite:///{tmp_path}/platform.db"
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=DATABASES)
 def database_url(request: pytest.FixtureRequest) -> str:
     """The address of a fresh database: once SQLite, once PostgreSQL."""
     url: str = request.getfixturevalue(f"{request.param}_url")

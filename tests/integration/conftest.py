@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import sys
 import warnings
@@ -11,13 +12,18 @@ from typing import Any
 
 import pytest
 
+from support.databases import fresh_database
 from support.servers import RunningServer, running_server, wait_until
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
-    """One server for the tests of a module, with MLflow up."""
-    with running_server(tmp_path_factory.mktemp("home")) as found:
+def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+    """One server for the tests of a module, with MLflow up: over SQLite, or over what the module is parametrised with."""
+    with contextlib.ExitStack() as stack:
+        more = {}
+        if getattr(request, "param", "sqlite") == "postgresql":
+            more["MP_SERVER_DATABASE_URL"] = stack.enter_context(fresh_database(request.getfixturevalue("postgresql")))
+        found = stack.enter_context(running_server(tmp_path_factory.mktemp("home"), **more))
         wait_until(found.ready, 120, "MLflow's start")
         yield found
 

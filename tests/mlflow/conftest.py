@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
-import psycopg
 import pytest
 
 from governed_mlflow.world import GovernedServer, World, make_world
+from support.databases import DATABASES, fresh_database
 
 
 @pytest.fixture(scope="session")
@@ -24,14 +23,10 @@ def sqlite_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Governed
 @pytest.fixture(scope="session")
 def postgresql_server(tmp_path_factory: pytest.TempPathFactory, postgresql: Path) -> Iterator[GovernedServer]:
     """A governed MLflow over PostgreSQL."""
-    name = f"test_{secrets.token_hex(8)}"
-    with psycopg.connect(host=str(postgresql), user="postgres", dbname="postgres", autocommit=True) as administrator:
-        administrator.execute(f"CREATE DATABASE {name}")
-        url = f"postgresql://postgres@/{name}?host={postgresql}"
+    with fresh_database(postgresql) as url:
         server = GovernedServer(tmp_path_factory.mktemp("pg"), url).start()
         yield server
         server.close()
-        administrator.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
 @pytest.fixture
@@ -41,7 +36,7 @@ def world(sqlite_server: GovernedServer) -> Iterator[World]:
         yield made
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=DATABASES)
 def every_world(request: pytest.FixtureRequest) -> Iterator[World]:
     """People and zones of this test alone: once on SQLite, once on PostgreSQL."""
     with make_world(request.getfixturevalue(f"{request.param}_server")) as made:

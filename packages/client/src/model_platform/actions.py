@@ -9,10 +9,20 @@ from typing import Any
 from model_platform import calling
 from model_platform.client import Client
 from model_platform.endpoint import metrics_of, usage_of
-from model_platform.results import CardView, Deleted, EnvironmentList, ModelList, NewToken, StatusList, ZoneView
+from model_platform.results import (
+    CardView,
+    Deleted,
+    DeletedVersionView,
+    EnvironmentList,
+    ModelList,
+    NewToken,
+    StatusList,
+    ZoneView,
+)
 from model_platform_core.cards import parse_card
-from model_platform_core.errors import ForbiddenError, InvalidError
-from model_platform_core.refs import EndpointRef
+from model_platform_core.errors import ForbiddenError, InvalidError, InvalidReferenceError, NotFoundError
+from model_platform_core.models import ModelVersion
+from model_platform_core.refs import EndpointRef, ModelRef, VersionRef
 from model_platform_core.wire import TokenRequest
 
 _AT_ONCE = 8
@@ -32,6 +42,30 @@ def delete(client: Client, ref: EndpointRef) -> Deleted:
     """Delete an endpoint; versions are kept."""
     client.delete_endpoint(ref)
     return Deleted(ref.zone or client.zone, ref.name)
+
+
+def names_version(name: str) -> bool:
+    """Whether a name means a version of a model, not an endpoint."""
+    return ":" in name or "@" in name
+
+
+def delete_version(client: Client, name: str, *, undo: bool) -> DeletedVersionView:
+    """Delete a version, or bring one back.
+
+    Raises
+    ------
+    InvalidReferenceError
+        If no version is named by its number.
+    """
+    ref = client.version_ref(name)
+    if ref.version is None:
+        again = f"%mp_delete {ref.model.name}:4{' --undo' if undo else ''}"
+        raise InvalidReferenceError(f"{name!r} names no version by its number.", hint=again)
+    if undo:
+        restored = client.restore_version(ref)
+        return DeletedVersionView(restored.zone, restored.name, restored.version, None)
+    gone = client.delete_version(ref)
+    return DeletedVersionView(gone.zone, gone.name, gone.version, gone.until)
 
 
 def status(client: Client) -> StatusList:
@@ -57,7 +91,7 @@ def card(client: Client, version: str, fields: Mapping[str, Any]) -> CardView:
     if fields:
         content = revision.card.model_dump(mode="json", exclude_defaults=True) | dict(fields)
         revision = client.revise_card(ref, parse_card(content), revision.revision)
-    return CardView(found, revision, _demanded(client, found.zone))
+    return CardView(found, revision, _demanded(client, found.zone), _version_before(client, found))
 
 
 def zone(client: Client, name: str | None) -> ZoneView:
@@ -87,6 +121,16 @@ def token(client: Client, endpoint: str, days: float | None, name: str) -> NewTo
     """A token that calls one endpoint."""
     ref = client.endpoint_ref(endpoint)
     return NewToken(client.create_token(TokenRequest(name=name, endpoint=str(ref), days=days)))
+
+
+def _version_before(client: Client, version: ModelVersion) -> ModelVersion | None:
+    """The version before, as far as it is there."""
+    if version.version == 1:
+        return None
+    try:
+        return client.version(VersionRef(ModelRef(version.zone, version.name), version.version - 1))
+    except NotFoundError:
+        return None
 
 
 def _demanded(client: Client, zone_name: str) -> Sequence[str]:

@@ -21,7 +21,9 @@ from model_platform_core.refs import EndpointRef, ModelRef, VersionRef
 from model_platform_core.wire import (
     ActorInfo,
     ActorRequest,
+    AliasTarget,
     CardRevision,
+    DeletedVersion,
     DeployRequest,
     EndpointMetrics,
     EndpointResource,
@@ -129,6 +131,21 @@ class Client:
     def version(self, ref: VersionRef) -> ModelVersion:
         """One version by number, by alias, or the newest."""
         return self._get(ModelVersion, self._version_path(ref))
+
+    def set_alias(self, name: str, alias: str, version: int) -> None:
+        """Let an alias mean a version."""
+        path = f"/models/{self._model(ModelRef.parse(name))}/aliases/{alias}"
+        self.rest.call("PUT", path, json=AliasTarget(version=version).model_dump(mode="json"))
+
+    def delete_version(self, ref: VersionRef) -> DeletedVersion:
+        """Delete a version that nothing refers to."""
+        answer = self.rest.call("DELETE", self._version_path(ref), repeatable=False)
+        return DeletedVersion.model_validate_json(answer.content)
+
+    def restore_version(self, ref: VersionRef) -> ModelVersion:
+        """Bring a deleted version back."""
+        answer = self.rest.call("POST", f"{self._version_path(ref)}/restore", repeatable=True)
+        return ModelVersion.model_validate_json(answer.content)
 
     def card(self, ref: VersionRef) -> CardRevision:
         """The newest revision of a version's card."""

@@ -84,8 +84,10 @@ class EnvironmentList(_Listed[EnvironmentInfo]):
 class CardView(Shown):
     """The model card of a version; `content` is the card itself."""
 
-    def __init__(self, version: ModelVersion, revision: CardRevision, also: Sequence[str]) -> None:
-        self._version, self._revision, self._also = version, revision, also
+    def __init__(
+        self, version: ModelVersion, revision: CardRevision, also: Sequence[str], before: ModelVersion | None
+    ) -> None:
+        self._version, self._revision, self._also, self._before = version, revision, also, before
 
     @property
     def content(self) -> ModelCard:
@@ -99,7 +101,7 @@ class CardView(Shown):
 
     def card(self) -> Card:
         """The fields as a card."""
-        return lists.card_card(self._version, self._revision, self._also)
+        return lists.card_card(self._version, self._revision, self._also, self._before)
 
 
 class ZoneView(Shown):
@@ -181,4 +183,42 @@ class Deleted(Shown):
             rows=(("zone", self._zone), ("models", "its versions are kept")),
             next=(Span(f"%mp_deploy {self._name}", "code"),),
             data={"zone": self._zone, "name": self._name},
+        )
+
+
+class DeletedVersionView(Shown):
+    """A version that is gone for now, or back again; `until` says how long it can come back, None if it is back."""
+
+    def __init__(self, zone: str, name: str, version: int, until: dt.datetime | None) -> None:
+        self._zone, self._name, self.version, self.until = zone, name, version, until
+
+    @property
+    def ref(self) -> str:
+        """The version's full name."""
+        return f"{self._zone}.{self._name}:{self.version}"
+
+    def card(self) -> Card:
+        """What was done, and how to take it back."""
+        which = f"{self._name}:{self.version}"
+        if self.until is None:
+            rows = [("version", "card, files and number are as they were")]
+            following, done = f"%mp_deploy {which}", "is back"
+        else:
+            rows = [
+                ("undo", f"until {self.until:%-d %B %Y}; then its files are removed"),
+                ("number", "never given again"),
+            ]
+            following, done = f"%mp_delete {which} --undo", "deleted"
+        return Card(
+            kind="deleted",
+            title=self._name,
+            subtitle=f"version {self.version} {done}",
+            rows=(("zone", self._zone), *rows),
+            next=(Span(following, "code"),),
+            data={
+                "zone": self._zone,
+                "name": self._name,
+                "version": self.version,
+                "until": self.until.isoformat() if self.until else None,
+            },
         )

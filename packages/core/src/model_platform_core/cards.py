@@ -194,6 +194,9 @@ _BY_TIER: Mapping[Tier, tuple[str, ...]] = {
     ),
 }
 
+OF_A_VERSION = frozenset({"data", "code", "training", "metrics", "review_by"})
+"""What describes a version is found out anew each time; every other field describes the model, and carries over."""
+
 REVIEW_MONTHS: Mapping[Tier, int | None] = {Tier.SANDBOX: None, Tier.LOW: 24, Tier.MATERIAL: 12, Tier.HIGH: 6}
 """A model is reviewed at least this often."""
 

@@ -167,6 +167,12 @@ class NameTakenError(ConflictError):
     code = "conflict_name_taken"
 
 
+class NearNameError(ConflictError):
+    """A new name is so close to a known one that it may be a slip."""
+
+    code = "conflict_near_name"
+
+
 class InUseError(ConflictError):
     code = "conflict_in_use"
 

@@ -15,13 +15,11 @@ import yaml
 
 from model_platform.capture.origin import Origin
 from model_platform.capture.subject import Subject
-from model_platform_core.cards import REVIEW_MONTHS, ModelCard, Resources, Tier, parse_card
+from model_platform_core.cards import OF_A_VERSION, REVIEW_MONTHS, ModelCard, Resources, Tier, parse_card
 from model_platform_core.errors import FieldProblem, InvalidCardError
 from model_platform_core.lineage import DataFingerprint
 from model_platform_core.models import ModelVersion
 
-# What describes a version is found out anew each time; everything else describes the model, and carries over.
-_OF_A_VERSION = frozenset({"data", "code", "training", "metrics", "review_by"})
 _MOST_PARAMETERS = 100
 _LONGEST_PARAMETER = 200
 
@@ -89,7 +87,8 @@ def compose_card(
     if months := REVIEW_MONTHS[tier]:
         guesses["review_by"] = _months_after(today, months).isoformat()
     card = parse_card(guesses | before | _spelt_out(written, guesses))
-    return ComposedCard(card, frozenset(set(before) - set(written) - {"tier", "owner", "resources"}))
+    found_out = {"tier", "resources"} | ({"owner"} if before.get("owner") == owner else set())
+    return ComposedCard(card, frozenset(set(before) - set(written) - found_out))
 
 
 def _spelt_out(written: Mapping[str, Any], guesses: Mapping[str, Any]) -> dict[str, Any]:
@@ -142,7 +141,7 @@ def carried_fields(last: ModelVersion | None) -> dict[str, Any]:
     if last is None:
         return {}
     content = last.card.model_dump(mode="json", exclude_defaults=True)
-    return {name: value for name, value in content.items() if name not in _OF_A_VERSION}
+    return {name: value for name, value in content.items() if name not in OF_A_VERSION}
 
 
 def _training(subject: Subject, origin: Origin) -> dict[str, Any]:

@@ -12,8 +12,9 @@ from typing import Any
 import yaml
 
 from model_platform.capture.card_fields import ComposedCard, carried_fields, written_fields
+from model_platform.capture.earlier import look_back
 from model_platform.capture.environment import pinned, record_environment
-from model_platform.capture.publish import demanded_fields, last_version, read_zone, register_folder
+from model_platform.capture.publish import demanded_fields, register_folder
 from model_platform.capture.result import Found, Published
 from model_platform.client import Client
 from model_platform.display.progress import Progress
@@ -34,6 +35,8 @@ def publish_folder(
     fields: Mapping[str, Any] | None = None,
     message: str = "",
     aliases: Sequence[str] = (),
+    new: bool = False,
+    new_name: bool = False,
 ) -> Published:
     """Publish a saved MLflow model as it lies there; nothing is loaded.
 
@@ -48,9 +51,10 @@ def publish_folder(
     described = _read(folder)
     written = written_fields(card, fields or {})
     ref = ModelRef.parse(name or folder.resolve().name)
+    ref = ref if ref.zone else ref.within(client.zone)
+    earlier = look_back(client, ref, new_name=new_name)
+    zone, last = earlier.zone, earlier.last
     with Progress(f"{ref.name}: publishing") as progress:
-        ref = ref if ref.zone else ref.within(client.zone)
-        zone, last = read_zone(client, ref), last_version(client, ref)
         before = carried_fields(last)
         guesses: dict[str, Any] = {
             "owner": client.me.actor,
@@ -66,8 +70,9 @@ def publish_folder(
             lineage=Lineage(environment=_environment(folder, described)),
             description=message,
             aliases=list(aliases),
+            new=new,
         )
-        version = register_folder(client, ref, zone, composed, folder, request, progress)
+        version = register_folder(client, ref, earlier, composed, folder, request, progress)
         found = Found(demanded=demanded_fields(zone, composed))
         published = Published(version, found, composed.carried, last, time.monotonic() - began)
         progress.end_with(published)

@@ -23,6 +23,7 @@ from model_platform.capture.dtypes import describe_rows
 from model_platform.capture.earlier import Earlier, asks_for_review, differs_from_last, is_unchanged, look_back
 from model_platform.capture.environment import record_environment
 from model_platform.capture.fingerprint import PATIENCE_SECONDS, Fingerprinting, fingerprinting
+from model_platform.capture.kept import Kept, RowsFrom, what_to_keep
 from model_platform.capture.origin import Origin, find_origin
 from model_platform.capture.result import Found, Published
 from model_platform.capture.saving import needed_distributions, save
@@ -35,7 +36,7 @@ from model_platform.capture.upload import list_files, upload
 from model_platform.client import Client
 from model_platform.display.progress import Progress
 from model_platform.display.surface import Surface
-from model_platform_core.cards import Tier, mandatory_fields
+from model_platform_core.cards import Tier, mandatory_fields, parse_card
 from model_platform_core.errors import (
     InvalidInputError,
     RefusedError,
@@ -100,7 +101,7 @@ def publish(client: Client, order: Order, surface: Surface | None = None) -> Pub
     zone, last = earlier.zone, earlier.last
     with Progress(f"{ref.name}: publishing", surface) as progress:
         with progress.step("model"):
-            captured = _Capture.of(order, subject)
+            captured = _Capture.of(order, subject, personal=_may_be_personal(written, last))
             origin = find_origin()
         progress.say(differs_from_last(last, client.me.actor, origin))
         if captured.fingerprinting is not None:
@@ -133,11 +134,11 @@ def publish(client: Client, order: Order, surface: Surface | None = None) -> Pub
                 new=order.new or asks_for_review(written, last),
             )
             version = register_folder(client, ref, earlier, composed, folder, request, progress)
-        if lineage.pending and captured.fingerprinting is not None:
+        if version.lineage.pending and version is not last and captured.fingerprinting is not None:
             complete_later(
                 client, VersionRef(ModelRef(version.zone, version.name), version.version), captured.fingerprinting
             )
-        found = Found(subject, captured.trial, origin, captured.sample_of, demanded_fields(zone, composed))
+        found = Found(subject, captured.trial, captured.kept, origin, demanded_fields(zone, composed))
         published = Published(version, found, composed.carried, last, time.monotonic() - began, progress.said)
         progress.end_with(published)
     return published
@@ -180,25 +181,27 @@ class _Capture:
     subject: Subject
     data: Table | None
     trial: Trial | None
-    sample_of: str
-    shown_example: bool
+    kept: Kept | None
+    personal: bool
     fingerprinting: Fingerprinting | None
     code: TravellingCode
 
     @classmethod
-    def of(cls, order: Order, subject: Subject) -> _Capture:
+    def of(cls, order: Order, subject: Subject, *, personal: bool) -> _Capture:
         data = None if _is_path(order.data) else _rows(order.data, "--data", subject)
         running = fingerprinting(order.data_name, order.data, data)
         example = _rows(order.example, "--example", subject)
         if data is not None and example is not None:
             _check_same_columns(data, example)
         sample = example if example is not None else data
+        trial = try_out(subject, sample) if sample is not None else None
+        origin = RowsFrom.EXAMPLE if example is not None else RowsFrom.NOBODY if personal else RowsFrom.DATA
         return cls(
             subject=subject,
             data=data,
-            trial=try_out(subject, sample) if sample is not None else None,
-            sample_of="example" if example is not None else "",
-            shown_example=example is not None,
+            trial=trial,
+            kept=what_to_keep(subject, trial, data, origin) if trial else None,
+            personal=personal and data is not None,
             fingerprinting=running,
             code=travelling_code(order.model, order.files),
         )
@@ -226,10 +229,10 @@ class _Capture:
             code=self.code,
         )
         self.code.write_files(folder)
-        if self.trial is not None:
+        if self.kept is not None:
             path = folder / PARITY_FILE
             path.parent.mkdir(exist_ok=True)
-            path.write_text(canonical_json(self.trial.parity_sample().model_dump(mode="json")), encoding="utf-8")
+            path.write_text(canonical_json(self.kept.parity_sample().model_dump(mode="json")), encoding="utf-8")
         return needs
 
     def _signature(self) -> Any:
@@ -245,11 +248,11 @@ class _Capture:
             "answers": self.subject.method,
             "rows_independent": bool(trial and trial.rows_independent),
             "deterministic": trial.deterministic if trial else True,
-            "inputs": describe_columns(described) if described is not None else {},
+            "inputs": describe_columns(described, personal=self.personal) if described is not None else {},
             "rows": describe_rows(described, trial.sample) if described is not None and trial else None,
             "output_names": known if known not in ([], [PREDICTION]) else None,
             "classes": self.subject.classes(),
-            "example": trial.sample.head(1).records() if trial and self.shown_example else None,
+            "example": self.kept.example() if self.kept else None,
             "answer_kind": trial.answers.kind if trial else None,
             "answer_dtypes": trial.answers.dtypes if trial else {},
             "project": self.code.layout(),
@@ -260,6 +263,12 @@ class _Capture:
 def _is_path(value: Any) -> bool:
     """Whether data is named by where it lies: a file or a folder has a fingerprint, and no rows to try."""
     return isinstance(value, str | os.PathLike) and Path(value).expanduser().exists()
+
+
+def _may_be_personal(written: Mapping[str, Any], last: ModelVersion | None) -> bool:
+    """Whether nothing observed may be kept: unless the card says that there is no personal data."""
+    pii = written.get("pii", carried_fields(last).get("pii"))
+    return parse_card({"pii": pii}).may_be_personal
 
 
 def _patience(written: Mapping[str, Any], last: ModelVersion | None) -> float | None:

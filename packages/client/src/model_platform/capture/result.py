@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
+from model_platform.capture.kept import Kept, RowsFrom
 from model_platform.capture.origin import Origin
 from model_platform.capture.subject import Subject
 from model_platform.capture.trial import Trial
@@ -29,8 +30,8 @@ class Found:
 
     subject: Subject | None = None
     trial: Trial | None = None
+    kept: Kept | None = None
     origin: Origin = field(default_factory=Origin)
-    sample_of: str = ""
     demanded: tuple[str, ...] = ()
 
 
@@ -159,9 +160,10 @@ def _outputs(version: ModelVersion, found: Found) -> str:
 
 
 def _answers(found: Found) -> Inline:
-    if found.trial is None or found.subject is None:
+    kept = found.kept.trial if found.kept else None
+    if kept is None or found.subject is None:
         return ""
-    shown = json.dumps(found.trial.answers.records[0], ensure_ascii=False)
+    shown = json.dumps(kept.answers.records[0], ensure_ascii=False)
     shown = shown if len(shown) <= 60 else shown[:59] + "…"
     parts: list[Any] = [code(shown)]
     if found.subject.method == "predict" and hasattr(found.subject.model, "predict_proba"):
@@ -217,10 +219,13 @@ def _travels(version: ModelVersion) -> Inline:
 
 
 def _parity(found: Found) -> Inline:
-    if found.trial is None:
+    if found.kept is None:
         return [quiet("nothing to compare later: add --example X_test[:20]")]
-    rows = words.plural(len(found.trial.sample), f"{found.sample_of} row".strip())
-    if not found.trial.deterministic:
+    trial, rows_from = found.kept.trial, found.kept.rows_from
+    if trial is None:
+        return [f"not proven: {found.kept.not_proven}   ", quiet("rows that may be kept: --example X_test[:20]")]
+    rows = words.plural(len(trial.sample), "row" if rows_from is RowsFrom.DATA else f"{rows_from} row")
+    if not trial.deterministic:
         return f"{rows} kept; the model is not deterministic, so types and shapes are compared"
     return f"{rows} and their answers kept"
 

@@ -51,6 +51,8 @@ def _publish(path: str, name: str | None, alias: Sequence[str], as_json: bool, *
         fields=card_fields(given, CARD_FIELDS),
         message=given["message"] or "",
         aliases=alias,
+        new=given["new"],
+        new_name=given["new_name"],
     )
     show(published.card(), as_json=as_json)
 
@@ -71,7 +73,10 @@ def _act(action: str) -> Any:
     return run
 
 
-def _delete(name: str, yes: bool, as_json: bool) -> None:
+def _delete(name: str, yes: bool, undo: bool, as_json: bool) -> None:
+    if actions.names_version(name) or undo:
+        show(actions.delete_version(client(), name, undo=undo).card(), as_json=as_json)
+        return
     if not yes:
         click.confirm(f"This ends {name} for everybody who calls it. Go on?", abort=True, err=True)
     show(actions.delete(client(), client().endpoint_ref(name)).card(), as_json=as_json)

@@ -9,7 +9,7 @@ from typing import Any
 from model_platform.display import words
 from model_platform.display.card import STATES, Card, Column, Inline, Span, State, Table, code, link, quiet
 from model_platform.display.endpoint_cards import data_of, usage_words
-from model_platform_core.cards import MEANINGS, ModelCard, mandatory_fields, missing_fields
+from model_platform_core.cards import MEANINGS, OF_A_VERSION, ModelCard, mandatory_fields, missing_fields
 from model_platform_core.deployments import EndpointState
 from model_platform_core.models import ModelVersion, RegisteredModel
 from model_platform_core.wire import (
@@ -153,13 +153,18 @@ def models_card(models: Sequence[RegisteredModel], query: str | None, home: str 
     )
 
 
-def card_card(version: ModelVersion, revision: CardRevision, also: Sequence[str] = ()) -> Card:
-    """The model card of a version: every field that is filled, and what is missing for its tier."""
+def card_card(
+    version: ModelVersion, revision: CardRevision, also: Sequence[str] = (), before: ModelVersion | None = None
+) -> Card:
+    """The model card of a version: every field that is filled, and what is missing for its tier.
+
+    What it says of the model as the version `before` said it is marked.
+    """
     card = revision.card
     missing = {problem.field for problem in missing_fields(card, also)}
     count = len(mandatory_fields(card.tier, also))
     rows: list[tuple[str, Inline]] = [("tier", f"{int(card.tier)} · {count - len(missing)} of {count} fields filled")]
-    rows += _filled(card)
+    rows += [(name, _marked(name, text, card, before)) for name, text in _filled(card)]
     rows += [(name, [quiet(f"{words.MISSING} {MEANINGS.get(name, '')}")]) for name in sorted(missing)]
     return Card(
         kind="card",
@@ -175,9 +180,15 @@ def card_card(version: ModelVersion, revision: CardRevision, also: Sequence[str]
     )
 
 
-def _filled(card: ModelCard) -> list[tuple[str, Inline]]:
+def _marked(name: str, text: str, card: ModelCard, before: ModelVersion | None) -> Inline:
+    if before is None or name in OF_A_VERSION or getattr(card, name) != getattr(before.card, name):
+        return text
+    return [f"{text} ", quiet(f"(as in version {before.version})")]
+
+
+def _filled(card: ModelCard) -> list[tuple[str, str]]:
     """The fields that hold something, in words."""
-    found: list[tuple[str, Inline]] = []
+    found: list[tuple[str, str]] = []
     for name, value in card.model_dump(mode="json", exclude_defaults=True).items():
         if name != "tier" and value:
             known = _IN_WORDS.get(name)

@@ -50,6 +50,7 @@ class Progress:
         self._lock = threading.Lock()
         self._over = threading.Event()
         self._result: Shown | None = None
+        self.said = ""
 
     @classmethod
     def silent(cls) -> Progress:
@@ -92,6 +93,14 @@ class Progress:
         finally:
             running.ended = time.monotonic()
 
+    def say(self, sentence: str) -> None:
+        """Something to be known before the work goes on, shown at once; an empty sentence says nothing."""
+        self.said = sentence
+        if sentence and not isinstance(self._surface, Nowhere):
+            with self._lock:
+                self._surface.show(self._card())
+                self._shown = True
+
     def detail(self, text: str) -> None:
         """A few words on the step that runs."""
         if self._steps:
@@ -117,6 +126,7 @@ class Progress:
             title=self._title,
             aside=words.seconds(now - self._began),
             steps=tuple(step.shown(now) for step in list(self._steps)),
+            message=(self.said,) if self.said else (),
             rows=(("stop", "interrupt the kernel; nothing is left half-done"),)
             if long and not self._over.is_set()
             else (),

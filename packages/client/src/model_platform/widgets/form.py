@@ -102,7 +102,8 @@ class Form:
             return
         self._button.disabled = True
         self._note.value = "Publishing …"
-        order = dataclasses.replace(self._order, fields={**self._order.fields, **filled})
+        # Whoever sees the form has answered before whether the name is meant.
+        order = dataclasses.replace(self._order, fields={**self._order.fields, **filled}, new_name=True)
         try:
             published = publish(self._client, order, Nowhere())
         except ModelPlatformError as error:
