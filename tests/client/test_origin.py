@@ -16,6 +16,7 @@ from model_platform.capture import origin
 from model_platform.capture.distributions import distributions_of
 from model_platform.capture.environment import closure, record_environment
 from model_platform.capture.modules import modules_of
+from model_platform.capture.watching import watching_imports
 
 
 def git(folder: Path, *arguments: str) -> None:
@@ -120,6 +121,30 @@ def test_a_function_of_a_script_needs_what_it_uses_and_not_all_that_the_script_i
     )
     done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=True)
     assert done.stdout == "['cloudpickle', 'numpy']\n"
+
+
+def test_what_a_model_imports_while_it_answers_is_seen_loaded_before_or_not() -> None:
+    import yaml  # noqa: F401 - is there already, as in a notebook
+
+    names = {"found": "ya" + "ml"}
+
+    def answer() -> None:
+        import importlib
+
+        import packaging.tags  # noqa: F401
+
+        import model_platform.errors  # noqa: F401
+
+        importlib.import_module(names["found"])
+
+    with watching_imports() as found:
+        answer()
+    assert {"yaml", "packaging.tags"} <= found
+    assert distributions_of(found) == {"PyYAML", "packaging"}
+    answer()
+    with watching_imports() as nothing:
+        pass
+    assert nothing == set()
 
 
 def test_what_cannot_be_pickled_does_not_stop_the_search() -> None:

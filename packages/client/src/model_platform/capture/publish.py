@@ -33,6 +33,7 @@ from model_platform.capture.table import Form, Table, as_called, as_table
 from model_platform.capture.travelling import TravellingCode, travelling_code
 from model_platform.capture.trial import Trial, try_out
 from model_platform.capture.upload import list_files, upload
+from model_platform.capture.watching import watching_imports
 from model_platform.client import Client
 from model_platform.display.progress import Progress
 from model_platform.display.surface import Surface
@@ -42,7 +43,7 @@ from model_platform_core.errors import (
     RefusedError,
 )
 from model_platform_core.gate import check_registration
-from model_platform_core.lineage import DataFingerprint, Lineage
+from model_platform_core.lineage import DataFingerprint, Lineage, MlflowRun
 from model_platform_core.models import ModelVersion
 from model_platform_core.refs import ModelRef, VersionRef
 from model_platform_core.values import canonical_json
@@ -57,6 +58,7 @@ METADATA_SCHEMA = 1
 class Order:
     """What a person asks for. `data_name` is what the variable is called, `files` are those that the code reads.
 
+    `run` is the MLflow run that belongs to it.
     `new` makes a version though nothing has changed; `new_name` says that the name is meant, close as it is to another.
     """
 
@@ -74,6 +76,8 @@ class Order:
     new: bool = False
     new_name: bool = False
     files: Sequence[str | Path] = ()
+    run: MlflowRun | None = None
+    run_parameters: Mapping[str, str] = field(default_factory=dict)
 
 
 def publish(client: Client, order: Order, surface: Surface | None = None) -> Published:
@@ -115,6 +119,7 @@ def publish(client: Client, order: Order, surface: Surface | None = None) -> Pub
             origin=origin,
             data=fingerprints,
             metrics=metrics,
+            run_parameters=order.run_parameters,
             last=last,
             today=dt.datetime.now(dt.UTC).date(),
         )
@@ -123,7 +128,7 @@ def publish(client: Client, order: Order, surface: Surface | None = None) -> Pub
             folder = Path(temporary) / "model"
             with progress.step("save"):
                 needs = captured.save(folder)
-            lineage = _lineage(captured, fingerprints, origin, needs, folder)
+            lineage = _lineage(captured, fingerprints, origin, needs, folder, order)
             request = RegisterVersion(
                 upload="-",
                 card=composed.card.model_dump(mode="json", exclude_defaults=True),
@@ -185,6 +190,7 @@ class _Capture:
     personal: bool
     fingerprinting: Fingerprinting | None
     code: TravellingCode
+    imported: frozenset[str]
 
     @classmethod
     def of(cls, order: Order, subject: Subject, *, personal: bool) -> _Capture:
@@ -194,7 +200,8 @@ class _Capture:
         if data is not None and example is not None:
             _check_same_columns(data, example)
         sample = example if example is not None else data
-        trial = try_out(subject, sample) if sample is not None else None
+        with watching_imports() as imported:
+            trial = try_out(subject, sample) if sample is not None else None
         origin = RowsFrom.EXAMPLE if example is not None else RowsFrom.NOBODY if personal else RowsFrom.DATA
         return cls(
             subject=subject,
@@ -204,6 +211,7 @@ class _Capture:
             personal=personal and data is not None,
             fingerprinting=running,
             code=travelling_code(order.model, order.files),
+            imported=frozenset(imported),
         )
 
     @property
@@ -225,7 +233,7 @@ class _Capture:
             form=form,
             signature=self._signature(),
             metadata={"model_platform": self._behaviour()},
-            distributions=needed_distributions(self.subject, form, self.code),
+            distributions=needed_distributions(self.subject, form, self.code.imported | self.imported),
             code=self.code,
         )
         self.code.write_files(folder)
@@ -334,7 +342,7 @@ def demanded_fields(zone: Zone | None, composed: ComposedCard) -> tuple[str, ...
 
 
 def _lineage(
-    captured: _Capture, data: tuple[DataFingerprint, ...], origin: Origin, needs: set[str], folder: Path
+    captured: _Capture, data: tuple[DataFingerprint, ...], origin: Origin, needs: set[str], folder: Path, order: Order
 ) -> Lineage:
     return Lineage(
         notebook=origin.path,
@@ -345,5 +353,9 @@ def _lineage(
         git_repository=origin.repository,
         data=data,
         environment=record_environment(needs, folder),
-        parameters={name: json.dumps(value) for name, value in parameters_of(captured.subject.model).items()},
+        parameters={
+            name: json.dumps(value)
+            for name, value in {**order.run_parameters, **parameters_of(captured.subject.model)}.items()
+        },
+        run=order.run,
     )

@@ -7,7 +7,7 @@ import importlib
 import importlib.util
 import inspect
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,9 +27,15 @@ KERAS = "mlflow.keras"
 LIGHTGBM = "mlflow.lightgbm"
 
 
-def needed_distributions(subject: Subject, form: Form | None, code: TravellingCode) -> set[str]:
-    """The distributions without which the model does not load or cannot be called."""
-    names = distributions_of(modules_of(subject.model) | code.imported)
+def needed_distributions(subject: Subject, form: Form | None, imported: Set[str]) -> set[str]:
+    """The distributions without which the model does not load or cannot be called.
+
+    Parameters
+    ----------
+    imported
+        Modules that its code imports, as that was read, or as it was seen while it answered.
+    """
+    names = distributions_of(modules_of(subject.model) | imported)
     names |= {"pandas"} if form in {Form.FRAME, Form.RECORDS} else {"numpy"} if form is Form.ARRAY else set()
     if subject.flavour == KERAS:
         names |= {"keras", *distributions_of({importlib.import_module("keras").backend.backend()})}
