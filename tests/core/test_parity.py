@@ -13,7 +13,11 @@ from model_platform_core.parity import SHOWN_DIFFERENCES, ParityReport, ParitySa
 leaves = (
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=8)
 )
-values = st.recursive(leaves, lambda inner: st.lists(inner, max_size=3), max_leaves=5)
+values = st.recursive(
+    leaves,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=2), inner, max_size=2),
+    max_leaves=5,
+)
 rows = st.lists(st.dictionaries(st.sampled_from(["label", "score"]), values, min_size=1, max_size=2), max_size=5)
 dtypes = st.dictionaries(
     st.sampled_from(["label", "score"]), st.sampled_from(["float64", "float32", "int64", "object"])
@@ -88,6 +92,12 @@ def test_no_answer_breaks_the_comparison_and_the_report_can_be_kept(
         (1.0, math.inf, "float64", False),
         (1.0, math.nan, "float64", False),
         ({"a": 1}, {"a": 1}, "object", True),
+        ({"a": 1}, {"b": 1}, "object", False),
+        ({"a": 1}, {"a": 1, "b": 1}, "object", False),
+        ({"no": 0.1, "yes": [0.9]}, {"no": 0.1 + 1e-12, "yes": [0.9]}, "float64", True),
+        ({"no": 0.1}, {"no": 0.2}, "float64", False),
+        ([0.1], [0.1 + 1e-12], "object", True),
+        ([0.1], [0.1 + 1e-6], "", False),
     ],
 )
 def test_answers_are_equal_within_the_tolerance_of_their_type(expected: Any, got: Any, dtype: str, equal: bool) -> None:

@@ -14,8 +14,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from model_platform_runner.contracts import input_contract
 from model_platform_runner.errors import CallError
-from model_platform_runner.inputs import MlflowColumns, input_contract, join
+from model_platform_runner.inputs import MlflowColumns, join
 from model_platform_runner.predictor import frame_builder
 from model_platform_runner.values import Misfit, read_values
 

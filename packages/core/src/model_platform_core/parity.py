@@ -16,20 +16,23 @@ from model_platform_core.values import Observed
 
 SHOWN_DIFFERENCES = 5
 
+_ABSENT = object()
+_OF_NO_ONE_TYPE = ("", "object")
 _TOLERANCES = {"float64": (1e-9, 1e-12), "float32": (1e-4, 1e-6), "float16": (1e-2, 1e-3)}
 
 
 class ParitySample(Observed):
     """Rows and answers kept at publish.
 
-    `records` are the rows as an application would send them, `answers` the notebook's answers as the plain call gives
+    `records` are the rows as an application would send them (objects by column name, lists, or single values), `answers` the notebook's answers as the plain call gives
     them, `dtypes` the numpy dtype of each output.
     """
 
-    records: tuple[dict[str, Any] | list[Any], ...]
+    records: tuple[Any, ...]
     answers: tuple[dict[str, Any], ...]
     dtypes: dict[str, str] = {}
     deterministic: bool = True
+    not_proven: str | None = None
 
 
 class ParityDifference(Observed):
@@ -51,11 +54,12 @@ class ParityReport(Observed):
     largest_difference: float = 0.0
     differences: tuple[ParityDifference, ...] = ()
     deterministic: bool = True
+    not_proven: str | None = None
 
     @property
     def proven(self) -> bool:
         """Whether every row agrees within its tolerance, and there are no others."""
-        return self.equal == self.rows and not self.differences
+        return self.not_proven is None and self.equal == self.rows and not self.differences
 
 
 def _is_number(value: object) -> bool:
@@ -63,16 +67,18 @@ def _is_number(value: object) -> bool:
 
 
 def _compare(expected: Any, got: Any, dtype: str) -> tuple[bool, float | None, float | None]:
-    """Equal, difference and allowed difference of two leaves, or of two lists leaf by leaf."""
-    if isinstance(expected, list) and isinstance(got, list):
+    """Equal, difference and allowed difference of two leaves, or of two lists or objects leaf by leaf."""
+    if (parts := _parts(expected, got)) is not None:
         if len(expected) != len(got):
             return False, None, None
-        found = [_compare(one, other, dtype) for one, other in zip(expected, got, strict=True)]
+        found = [_compare(one, other, dtype) for one, other in parts]
         worst = max((difference for _, difference, _ in found if difference is not None), default=None)
         allowed = next((limit for fine, _, limit in found if not fine), None)
         return all(fine for fine, _, _ in found), worst, allowed
     if not (_is_number(expected) and _is_number(got)):
         return type(expected) is type(got) and expected == got, None, None
+    if dtype in _OF_NO_ONE_TYPE and isinstance(expected, float):
+        dtype = "float64"
     relative, absolute = _TOLERANCES.get(dtype, (0.0, 0.0))
     try:
         # Whole numbers are subtracted as such: as floats, neighbours above 2**53 would be equal.
@@ -85,9 +91,18 @@ def _compare(expected: Any, got: Any, dtype: str) -> tuple[bool, float | None, f
     return difference <= allowed, difference, allowed
 
 
-def _same_kind(expected: Any, got: Any) -> bool:
+def _parts(expected: Any, got: Any) -> list[tuple[Any, Any]] | None:
+    """The pairs to compare where both are lists or both are objects; an object's key that is not there is no answer."""
     if isinstance(expected, list) and isinstance(got, list):
-        return len(expected) == len(got) and all(_same_kind(a, b) for a, b in zip(expected, got, strict=True))
+        return list(zip(expected, got, strict=False))
+    if isinstance(expected, Mapping) and isinstance(got, Mapping):
+        return [(value, got.get(key, _ABSENT)) for key, value in expected.items()]
+    return None
+
+
+def _same_kind(expected: Any, got: Any) -> bool:
+    if (parts := _parts(expected, got)) is not None:
+        return len(expected) == len(got) and all(_same_kind(a, b) for a, b in parts)
     return (_is_number(expected) and _is_number(got)) or type(expected) is type(got) or None in (expected, got)
 
 

@@ -4,13 +4,14 @@ A model may answer with nearly anything. Here it becomes one of three shapes, of
 divided among the calls that were joined for it, and can be written in every protocol:
 
 - :class:`ArrayAnswers`: an array, one entry per row (1-D), or one line per row (2-D and more);
-- :class:`ColumnAnswers`: columns with names (a DataFrame, a dictionary of arrays);
+- :class:`ColumnAnswers`: columns with names (a DataFrame, a dictionary of arrays, a list of arrays that each have one
+  entry per row, as scikit-learn answers for several outputs);
 - :class:`ListAnswers`: a list of anything.
 """
 
 import base64
 from collections.abc import Callable, Sequence
-from datetime import date
+from datetime import date, datetime, timezone
 from decimal import Decimal
 from typing import Any, Protocol
 
@@ -20,19 +21,20 @@ import orjson
 from model_platform_runner.errors import CallError
 from model_platform_runner.values import Array, object_array
 
+Names = Sequence[str] | Sequence[Sequence[str]] | None  # of a matrix's columns; for several outputs, of each one's
 PREDICTION = "prediction"  # the name of an answer that has none of its own
 _DATATYPES = {"bool": "BOOL", "float16": "FP16", "float32": "FP32", "float64": "FP64"} | {
     f"{sign}int{bits}": f"{sign.upper()}INT{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)
 }
 _WRITTEN: dict[type, Callable[[Any], Any]] = {
     np.generic: lambda value: value.item(),
-    date: lambda value: value.isoformat(),  # and what pandas makes of it
+    date: lambda value: _moment(_in_whole_minutes(value).isoformat()),  # and what pandas makes of it
     Decimal: float,
     bytes: lambda value: base64.b64encode(value).decode(),
     set: list,
     frozenset: list,
 }
-_OPTIONS = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS
+_OPTIONS = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS | orjson.OPT_NAIVE_UTC | orjson.OPT_UTC_Z
 
 
 class Answers(Protocol):
@@ -81,28 +83,35 @@ class ArrayAnswers:
 
 
 class ColumnAnswers:
-    """Columns with names, all of one length."""
+    """Columns with names, all of one length; ``classes`` name what is within a column, for the plain call."""
 
-    def __init__(self, columns: dict[str, Array]) -> None:
+    def __init__(self, columns: dict[str, Array], classes: dict[str, list[str]] | None = None) -> None:
         self.columns = columns
+        self.classes = classes or {}
         self.rows = len(next(iter(columns.values()), ()))
 
     def part(self, start: int, stop: int) -> "ColumnAnswers":
         """Return the answers to some of the rows."""
-        return ColumnAnswers({name: values[start:stop] for name, values in self.columns.items()})
+        return ColumnAnswers({name: values[start:stop] for name, values in self.columns.items()}, self.classes)
 
     def records(self) -> list[Any]:
         """Return a record per row."""
-        columns = [values.tolist() for values in self.columns.values()]
-        return [dict(zip(self.columns, row, strict=True)) for row in zip(*columns, strict=True)]
+        columns = {name: values.tolist() for name, values in self.columns.items()}
+        for name, classes in self.classes.items():
+            columns[name] = [dict(zip(classes, entry, strict=True)) for entry in columns[name]]
+        return _by_row(columns)
 
     def predictions(self) -> Any:
         """Return records: what MLflow makes of a DataFrame."""
-        return self.records()
+        return _by_row({name: values.tolist() for name, values in self.columns.items()})
 
     def tensors(self) -> dict[str, Array]:
         """Return one tensor per column."""
         return self.columns
+
+
+def _by_row(columns: dict[str, list[Any]]) -> list[dict[str, Any]]:
+    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
 
 class ListAnswers:
@@ -129,21 +138,41 @@ class ListAnswers:
         return {PREDICTION: object_array(self.values)}
 
 
-def answers_from(result: Any, names: Sequence[str] | None) -> Answers:
-    """Bring what a model returned into one of the three shapes; the names are for the columns of a bare array."""
+def answers_from(result: Any, names: Names, *, rows: int | None = None, as_outputs: bool | None = None) -> Answers:
+    """Bring what a model returned into one of the three shapes.
+
+    Parameters
+    ----------
+    names
+        For the columns of a bare array; for several outputs, one for each, or one list for the columns of each.
+    rows
+        How many were asked: a list of arrays holds one for each output only if every one has that many entries.
+    as_outputs
+        What a list of as many arrays as there are rows holds: one for each output, or one for each row.
+    """
     if hasattr(result, "toarray"):
         result = result.toarray()  # a sparse matrix
     if hasattr(result, "to_dict") and hasattr(result, "columns"):
-        return ColumnAnswers({str(name): _dates_as_text(result[name].to_numpy()) for name in result.columns})
+        series = {str(name): result.iloc[:, position] for position, name in enumerate(result.columns)}
+        return ColumnAnswers({name: _entries(values) for name, values in series.items()})
     if hasattr(result, "to_numpy"):
-        result = result.to_numpy()  # a Series or an Index
-    if isinstance(result, np.ndarray):
-        return ArrayAnswers(_dates_as_text(np.atleast_1d(result)), names)
+        return ArrayAnswers(_entries(result))  # a Series or an Index
+    if hasattr(result, "__array__"):
+        return ArrayAnswers(_dates_as_text(np.atleast_1d(np.asarray(result))), _flat_names(names))
     if isinstance(result, dict) and (columns := _columns(result)):
         return ColumnAnswers(columns)
     if isinstance(result, list | tuple):
-        return _from_list(list(result), names)
+        return _from_list(list(result), names, rows, as_outputs)
     return ListAnswers([result])
+
+
+def _flat_names(names: Names) -> list[str] | None:
+    return [name for name in names or () if isinstance(name, str)] or None
+
+
+def _entries(values: Any) -> Array:
+    """Return what a Series holds, its categories and times as the values they stand for."""
+    return _dates_as_text(values.to_numpy())
 
 
 def datatype(array: Array) -> str:
@@ -171,13 +200,24 @@ class _NotJSONError(TypeError):
     """The text is the name of a type, nothing else."""
 
 
-def _from_list(values: list[Any], names: Sequence[str] | None) -> Answers:
+def _from_list(values: list[Any], names: Names, rows: int | None, as_outputs: bool | None) -> Answers:
     arrays = [value for value in values if isinstance(value, np.ndarray) and value.ndim]
-    if values and len(arrays) == len(values) and len({len(each) for each in arrays}) == 1 and arrays[0].ndim > 1:
-        # scikit-learn answers predict_proba of several outputs so: one matrix per output, not per row
-        named = names if names and len(names) == len(arrays) else [f"output_{n}" for n in range(len(arrays))]
-        return ColumnAnswers(dict(zip(named, arrays, strict=True)))
-    return ListAnswers(values)
+    lengths = {len(each) for each in arrays}
+    if not values or len(arrays) < len(values) or lengths != {rows or min(lengths)}:
+        return ListAnswers(values)
+    if as_outputs is None:  # one row's array is as a rule a line; so are outputs only where there are as many as rows
+        as_outputs = all(each.ndim > 1 for each in arrays) or len(values) != (rows or len(values))
+    if not as_outputs:
+        return ListAnswers(values)
+    flat = _flat_names(names) or []
+    named = flat if len(flat) == len(arrays) else [f"output_{position}" for position in range(len(arrays))]
+    columns = {name: _dates_as_text(each) for name, each in zip(named, arrays, strict=True)}
+    within = {
+        name: list(classes)
+        for (name, array), classes in zip(columns.items(), names or (), strict=False)
+        if not isinstance(classes, str) and array.ndim == 2 and array.shape[1] == len(classes)
+    }
+    return ColumnAnswers(columns, within)
 
 
 def _columns(result: dict[Any, Any]) -> dict[str, Array] | None:
@@ -203,8 +243,31 @@ def _dates_as_text(array: Array) -> Array:
 
 
 def _date_as_text(moment: np.datetime64) -> str | None:
-    text = str(moment)
-    return None if text == "NaT" else text.rstrip("0").rstrip(".") if "." in text else text
+    unit = np.datetime_data(moment.dtype)[0]
+    text = str(moment.astype("datetime64[s]") if unit in ("h", "m") else moment)
+    return None if text == "NaT" else _moment(text)
+
+
+def _in_whole_minutes(value: Any) -> Any:
+    """Return local times of long ago in UTC, since RFC 3339 has no form for their offsets."""
+    offset = value.utcoffset() if isinstance(value, datetime) else None
+    return value.astimezone(timezone.utc) if offset is not None and offset.seconds % 60 else value
+
+
+def _moment(text: str) -> str:
+    """Return an ISO date and time in one form: UTC is Z, as is no time zone; a fraction has 6 digits, or 9, or is left out.
+
+    Publish writes the notebook's answers so as well.
+    """
+    day, _, rest = text.partition("T")
+    if not rest:
+        return day
+    sign = next((sign for sign in "+-" if sign in rest), "")
+    clock, _, offset = rest.partition(sign) if sign else (rest, "", "")
+    seconds, _, fraction = clock.partition(".")
+    fraction = fraction.ljust(9, "0").removesuffix("000")
+    fraction = "" if not fraction.strip("0") else f".{fraction}"
+    return f"{day}T{seconds}{fraction}" + ("Z" if offset in ("", "00:00") else f"{sign}{offset}")
 
 
 def _plain(value: Any) -> Any:
@@ -212,6 +275,8 @@ def _plain(value: Any) -> Any:
         return None
     if isinstance(value, np.ndarray):
         return _dates_as_text(value).tolist()
+    if hasattr(value, "start_time"):
+        value = value.start_time  # a period of pandas, told by its beginning
     for kind, write in _WRITTEN.items():
         if isinstance(value, kind):
             return write(value)

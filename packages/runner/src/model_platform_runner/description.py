@@ -56,6 +56,7 @@ class Description:
     from_type_hint: bool
     published: Published
     project: dict[str, Any] | None = None
+    code: dict[str, Any] | None = None
 
 
 def read_description(directory: Path) -> Description:
@@ -79,6 +80,7 @@ def read_description(directory: Path) -> Description:
             from_type_hint=bool(document.get("is_signature_from_type_hint")),
             published=_published(published),
             project=published.get("project"),
+            code=published.get("code"),
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError, yaml.YAMLError) as error:
         raise StartError("failed_start", f"MLmodel cannot be used ({type(error).__name__}).") from error

@@ -7,8 +7,9 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from model_platform_runner.columns import Column
 from model_platform_runner.errors import CallError, Problem, invalid_input
-from model_platform_runner.values import Array, Misfit, Spec, is_required, object_array, read_values
+from model_platform_runner.values import Array, Misfit, Spec, object_array, read_values
 
 WHOLE = ""  # the name of the only column where rows have no named columns
 _SHOWN_NAME = 60  # characters of a caller's own column name that an answer repeats
@@ -40,6 +41,14 @@ def join(batches: Sequence[Batch]) -> Batch:
     return Batch(columns, sum(each.rows for each in batches))
 
 
+class Named(Protocol):
+    """A column or an array with a name."""
+
+    @property
+    def name(self) -> str:
+        """What callers call it."""
+
+
 class InputContract(Protocol):
     """How rows become a batch. Every method raises :class:`CallError` (422, 413) for what does not fit."""
 
@@ -54,16 +63,23 @@ class InputContract(Protocol):
 
 @dataclass(frozen=True)
 class Field:
-    """A named column: MLflow's spec of it, and whether it may be null or left out."""
+    """A named column: MLflow's spec of it, whether it may be null or left out, and how the notebook held it."""
 
     name: str
     spec: Spec
     required: bool
+    column: Column | None = None
 
     @property
     def type(self) -> str:
         """MLflow's name of the type."""
         return str(self.spec["type"])
+
+    def read(self, values: Sequence[Any]) -> Array:
+        """Return values as an array, or raise :class:`Misfit`."""
+        if self.column is not None:
+            return self.column.read(values, not self.required)
+        return read_values(self.spec, values, nullable=not self.required)
 
 
 class NamedColumns:
@@ -109,7 +125,7 @@ class NamedColumns:
             if field.name not in columns:
                 continue
             try:
-                arrays[field.name] = read_values(field.spec, columns[field.name], nullable=not field.required)
+                arrays[field.name] = field.read(columns[field.name])
             except Misfit as misfit:
                 problems.append({"field": field.name, "row": misfit.row, "problem": misfit.problem})
         if problems:
@@ -120,7 +136,7 @@ class NamedColumns:
         for position, row in enumerate(rows):
             if len(row) != len(self.fields):
                 expected = f"row {position} has {len(row)} values, not {len(self.fields)}"
-                raise invalid_input(f"{_sentence(expected)} (one for each of: {_listed(self.fields)}).")
+                raise invalid_input(f"{sentence(expected)} (one for each of: {listed(self.fields)}).")
         names = [each.name for each in self.fields]
         return [dict(zip(names, row, strict=True)) for row in rows]
 
@@ -134,7 +150,7 @@ class NamedColumns:
         missing: dict[str, int | None] = {}
         for position, row in rows:
             if type(row) is not dict:
-                raise invalid_input(f"Row {position} must be an object with the columns {_listed(self.fields)}.")
+                raise invalid_input(f"Row {position} must be an object with the columns {listed(self.fields)}.")
             for name in row.keys() - self.names:
                 unknown.setdefault(name, position)
             for name in self._required - row.keys():
@@ -149,6 +165,25 @@ class NamedColumns:
     def _stranger(self, name: str) -> str:
         close = difflib.get_close_matches(name[:_SHOWN_NAME], self.names, n=1)
         return "is not a column of this model" + (f', did you mean "{close[0]}"?' if close else "")
+
+
+class Records(NamedColumns):
+    """Rows that the model takes as objects: what a caller leaves out stays out."""
+
+    def read_rows(self, rows: list[Any]) -> Batch:
+        """Read rows: objects by column name, or lists in the order of the signature."""
+        batch = super().read_rows(rows)
+        return self._objects(batch, [row if type(row) is dict else self.names for row in rows])
+
+    def read_columns(self, columns: dict[str, list[Any]]) -> Batch:
+        """Read whole columns by name."""
+        batch = super().read_columns(columns)
+        return self._objects(batch, [columns] * batch.rows)
+
+    def _objects(self, batch: Batch, given: Sequence[Iterable[str]]) -> Batch:
+        columns = {name: values.tolist() for name, values in batch.columns.items()}
+        objects = [{name: columns[name][row] for name in columns if name in there} for row, there in enumerate(given)]
+        return Batch({WHOLE: object_array(objects)}, batch.rows)
 
 
 class MlflowColumns(NamedColumns):
@@ -185,71 +220,26 @@ class UnnamedColumn:
 
     joinable = True
 
-    def __init__(self, spec: Spec, row_limit: int) -> None:
-        self.spec = spec
+    def __init__(self, field: Field, row_limit: int) -> None:
+        self.field = field
         self._row_limit = row_limit
+
+    @property
+    def spec(self) -> Spec:
+        """MLflow's spec of the column."""
+        return self.field.spec
 
     def read_rows(self, rows: list[Any]) -> Batch:
         """Read rows that are a value each."""
         check_size(len(rows), self._row_limit)
         try:
-            return Batch({WHOLE: read_values(self.spec, rows, nullable=not is_required(self.spec))}, len(rows))
+            return Batch({WHOLE: self.field.read(rows)}, len(rows))
         except Misfit as misfit:
             raise _refusal([_problem("input", misfit.row, misfit.problem)]) from None
 
     def read_columns(self, columns: dict[str, list[Any]]) -> Batch:
         """Read the only column, whatever its name."""
-        return self.read_rows(_only(columns))
-
-
-@dataclass(frozen=True)
-class Tensor:
-    """An array: its dtype, and its shape with -1 for what may vary; the first axis counts rows."""
-
-    name: str
-    dtype: str
-    shape: tuple[int, ...]
-
-    @property
-    def kind(self) -> str:
-        """NumPy's letter for the dtype's kind."""
-        return np.dtype(self.dtype).kind
-
-
-class Tensors:
-    """Rows that are (nested) lists of numbers or strings: one unnamed tensor, or several by name."""
-
-    def __init__(self, tensors: Sequence[Tensor], row_limit: int) -> None:
-        self.tensors = tuple(tensors)
-        self.joinable = all(each.shape[:1] == (-1,) for each in tensors)
-        self._row_limit = row_limit
-
-    def read_rows(self, rows: list[Any]) -> Batch:
-        """Read rows: nested lists, or objects of them by name."""
-        check_size(len(rows), self._row_limit)
-        if self.tensors[0].name == WHOLE:
-            return self._read({WHOLE: rows}, len(rows))
-        names = {each.name for each in self.tensors}
-        for position, row in enumerate(rows):
-            if type(row) is not dict or row.keys() != names:
-                raise invalid_input(f"Row {position} must be an object with the names {_listed(self.tensors)}.")
-        return self._read({name: [row[name] for row in rows] for name in names}, len(rows))
-
-    def read_columns(self, columns: dict[str, list[Any]]) -> Batch:
-        """Read whole tensors by name."""
-        if self.tensors[0].name == WHOLE:
-            return self.read_rows(_only(columns))
-        if columns.keys() != {each.name for each in self.tensors}:
-            raise invalid_input(f"The inputs must be {_listed(self.tensors)}.")
-        sizes = {len(values) for values in columns.values()}
-        if len(sizes) != 1:
-            raise invalid_input("The inputs have different numbers of rows.")
-        (rows,) = sizes
-        check_size(rows, self._row_limit)
-        return self._read(columns, rows)
-
-    def _read(self, columns: dict[str, list[Any]], rows: int) -> Batch:
-        return Batch({each.name: _read_tensor(each, columns[each.name]) for each in self.tensors}, rows)
+        return self.read_rows(only(columns))
 
 
 class AnyRows:
@@ -274,20 +264,6 @@ class AnyRows:
         return self.read_rows([dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)])
 
 
-def input_contract(signature: list[dict[str, Any]] | None, row_limit: int) -> InputContract:
-    """Return the contract of a signature's inputs, MLflow's own JSON parsed; None for a model without signature."""
-    if not signature:
-        return AnyRows(row_limit)
-    if signature[0]["type"] == "tensor":
-        return Tensors([_tensor(each) for each in signature], row_limit)
-    if len(signature) == 1 and "name" not in signature[0]:
-        return UnnamedColumn(signature[0], row_limit)
-    fields = [
-        Field(str(each.get("name", position)), each, is_required(each)) for position, each in enumerate(signature)
-    ]
-    return NamedColumns(fields, row_limit)
-
-
 def check_size(rows: int, limit: int) -> None:
     """Refuse no rows (422) and more than the limit (413)."""
     if rows == 0:
@@ -296,38 +272,8 @@ def check_size(rows: int, limit: int) -> None:
         raise CallError(413, "exceeds_rows", f"At most {limit} rows fit into one call; this one has {rows}.")
 
 
-def _tensor(document: dict[str, Any]) -> Tensor:
-    spec = document["tensor-spec"]
-    return Tensor(document.get("name", WHOLE), spec["dtype"], tuple(spec["shape"]))
-
-
-def _read_tensor(tensor: Tensor, values: list[Any]) -> Array:
-    kind = tensor.kind
-    place = f'"{tensor.name}" ' if tensor.name else "the input "
-    try:
-        array = np.array(values, dtype=object if kind in "OUS" else None)
-    except ValueError:
-        raise invalid_input(_sentence(f"{place}has rows of different lengths.")) from None
-    expected = "numbers" if kind in "iuf" else "true or false" if kind == "b" else "strings"
-    if array.dtype.kind not in {"i": "iuf", "u": "iuf", "f": "iuf", "b": "b"}.get(kind, "O"):
-        raise invalid_input(_sentence(f"{place}must hold {expected}, in rows of one length, without null."))
-    if array.dtype == object and not all(type(each) is str for each in array.flat):
-        raise invalid_input(_sentence(f"{place}must hold {expected}."))
-    if len(array.shape) != len(tensor.shape) or any(
-        wanted not in (-1, got) for wanted, got in zip(tensor.shape, array.shape, strict=True)
-    ):
-        wanted = list(tensor.shape)
-        raise invalid_input(_sentence(f"{place}must have the shape {wanted}, not {list(array.shape)}."))
-    with np.errstate(all="ignore"):
-        cast = array.astype(tensor.dtype)
-    if kind in "iu" and not np.array_equal(cast, array):
-        raise invalid_input(_sentence(f"{place}must hold whole numbers that fit into {tensor.dtype}."))
-    if kind == "f" and not np.isfinite(cast).all():
-        raise invalid_input(_sentence(f"{place}must hold numbers that fit into {tensor.dtype}."))
-    return cast
-
-
-def _only(columns: dict[str, list[Any]]) -> list[Any]:
+def only(columns: dict[str, list[Any]]) -> list[Any]:
+    """Return the values of the only column, whatever its name."""
     if len(columns) != 1:
         raise invalid_input("This model takes a single input.")
     (values,) = columns.values()
@@ -343,13 +289,15 @@ def _refusal(problems: list[Problem]) -> CallError:
     place = f"row {first['row']}, " if "row" in first else ""
     more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
     message = f'{place}"{first["field"]}" {first["problem"]}{more}'
-    return invalid_input(_sentence(message if message.endswith("?") else f"{message}."), problems[:_SHOWN_PROBLEMS])
+    return invalid_input(sentence(message if message.endswith("?") else f"{message}."), problems[:_SHOWN_PROBLEMS])
 
 
-def _sentence(text: str) -> str:
+def sentence(text: str) -> str:
+    """Return the text with a capital letter at its beginning."""
     return text[:1].upper() + text[1:]
 
 
-def _listed(named: Sequence[Field] | Sequence[Tensor]) -> str:
+def listed(named: Sequence[Named]) -> str:
+    """Return the first names, for a refusal."""
     names = [each.name for each in named]
     return ", ".join(names[:12]) + (", …" if len(names) > 12 else "")

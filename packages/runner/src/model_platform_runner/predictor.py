@@ -7,9 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from model_platform_runner.answers import Answers, answers_from
-from model_platform_runner.inputs import WHOLE, Batch, Field, InputContract, NamedColumns, Tensors, UnnamedColumn
-from model_platform_runner.values import Spec, is_required
+from model_platform_runner.answers import Answers, Names, answers_from
+from model_platform_runner.description import Rows
+from model_platform_runner.inputs import WHOLE, Batch, Field, InputContract, NamedColumns, UnnamedColumn
+from model_platform_runner.tables import described_table
+from model_platform_runner.tensors import Tensors
+from model_platform_runner.values import Spec
 
 Prepare = Callable[[Batch], Any]  # a batch in the form that the model wants
 Call = Callable[[Any, dict[str, Any] | None], Any]  # the model itself: input, parameters of the call
@@ -17,7 +20,11 @@ Call = Callable[[Any, dict[str, Any] | None], Any]  # the model itself: input, p
 
 @dataclass(frozen=True)
 class Predictor:
-    """A loaded model. ``path`` names the form of its input, for /info."""
+    """A loaded model. ``path`` names the form of its input, for /info.
+
+    ``output_names`` are for the columns of a matrix, or for each of several outputs; ``as_outputs`` tells what a list
+    of as many arrays as there are rows holds: one for each output, or one for each row (None: nobody knows).
+    """
 
     flavor: str
     method: str
@@ -25,13 +32,15 @@ class Predictor:
     path: str
     prepare: Prepare
     call: Call
-    output_names: Sequence[str] | None = None
+    output_names: Names = None
+    as_outputs: bool | None = None
     on_loop: bool = False  # whether a quick call may run on the event loop's own thread
     params: dict[str, Spec] = field(default_factory=dict)
 
     def predict(self, batch: Batch) -> Answers:
         """Return the model's answers; whatever the model raises passes through."""
-        return answers_from(self.call(self.prepare(batch), batch.params), self.output_names)
+        result = self.call(self.prepare(batch), batch.params)
+        return answers_from(result, self.output_names, rows=batch.rows, as_outputs=self.as_outputs)
 
 
 def frame_builder(fields: Sequence[Field], *, for_mlflow: bool = False) -> Prepare:
@@ -74,7 +83,12 @@ def tensors(batch: Batch) -> Any:
 
 
 def prepare_for(
-    contract: InputContract, *, matrices: bool = False, lists: bool = False, for_mlflow: bool = False
+    contract: InputContract,
+    *,
+    rows: Rows | None = None,
+    matrices: bool = False,
+    lists: bool = False,
+    for_mlflow: bool = False,
 ) -> tuple[str, Prepare]:
     """Choose the form of a model's input, and its name.
 
@@ -82,6 +96,8 @@ def prepare_for(
     ----------
     contract
         What the model takes.
+    rows
+        How the notebook held its rows, as far as publish has told.
     matrices
         The model was fitted on arrays: numeric columns go in as one.
     lists
@@ -89,6 +105,10 @@ def prepare_for(
     for_mlflow
         The input passes through MLflow's own check.
     """
+    if rows and isinstance(contract, NamedColumns | UnnamedColumn):
+        if matrices and isinstance(contract, NamedColumns) and _is_matrix(contract, rows):
+            return "array", matrix
+        return rows.form, described_table(contract, rows)
     if isinstance(contract, NamedColumns):
         numeric = all(each.type in ("double", "float", "long", "integer") for each in contract.fields)
         return (
@@ -106,8 +126,14 @@ def prepare_for(
     return ("frame", _unnamed_frame(contract)) if isinstance(contract, UnnamedColumn) else ("rows", _any_rows(matrices))
 
 
+def _is_matrix(contract: NamedColumns, rows: Rows) -> bool:
+    """Whether a table holds nothing but numbers of NumPy's, so that it may as well be one array."""
+    held = [each.column for each in contract.fields]
+    return rows.form == "frame" and not rows.index and all(each is not None and each.is_number for each in held)
+
+
 def _unnamed_frame(contract: UnnamedColumn) -> Prepare:
-    build = frame_builder([Field(WHOLE, contract.spec, is_required(contract.spec))])
+    build = frame_builder([contract.field])
 
     def unnamed(batch: Batch) -> Any:
         frame = build(batch)

@@ -25,12 +25,13 @@ import binascii
 import re
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 Array = npt.NDArray[Any]
+Unit = Literal["ns", "us"]
 Spec = dict[str, Any]  # one column of MLflow's signature JSON: type, and items, properties or values where nested
 
 _NULL = type(None)
@@ -42,7 +43,7 @@ _DATE = re.compile(
     r"(?:[Tt ](?P<time>\d{2}:\d{2}:\d{2}(?:\.\d{1,9})?)(?:[Zz]|(?P<sign>[+-])(?P<hours>\d{2}):(?P<minutes>\d{2}))?)?",
     re.ASCII,
 )
-_DATE_YEARS = (1678, 2261)  # what datetime64[ns] can hold
+_DATE_YEARS = {"ns": (1678, 2261), "us": (1, 9999)}  # what datetime64 can hold
 
 
 class Misfit(Exception):  # noqa: N818 - a finding about a value, turned into an error by whoever knows its column
@@ -66,6 +67,30 @@ def read_values(spec: Spec, values: Sequence[Any], *, nullable: bool) -> Array:
     if kind in _SCALARS:
         return _SCALARS[kind](values, nullable)
     return _NESTED[kind](spec, values, nullable) if kind in _NESTED else object_array(values)
+
+
+def read_exactly(spec: Spec, values: Sequence[Any], *, nullable: bool, bounds: tuple[int, int] | None = None) -> Array:
+    """Return the values of one column as Python's own, a null as None: numbers as they came, whole ones as ``int``.
+
+    Parameters
+    ----------
+    bounds
+        The smallest and the largest whole number allowed; by default those of the signature's type.
+
+    Raises
+    ------
+    Misfit
+        For the first value that does not fit.
+    """
+    kind = spec["type"]
+    if kind in _WHOLE:
+        _admit(values, _NUMBERS, "a whole number", nullable)
+        _check_whole(values, *(bounds or _WHOLE[kind]))
+        return object_array([None if value is None else int(value) for value in values])
+    if kind in _ADMITTED:
+        _admit(values, *_ADMITTED[kind], nullable)
+        return object_array(values)
+    return read_values(spec, values, nullable=nullable)
 
 
 def is_required(spec: Spec) -> bool:
@@ -113,7 +138,17 @@ def _floats(values: Sequence[Any], nullable: bool) -> Array:
 
 def _integers(bits: int, values: Sequence[Any], nullable: bool) -> Array:
     _admit(values, _NUMBERS, "a whole number", nullable)
-    low, high = (-_EXACT, _EXACT) if nullable and bits == 64 else (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
+    _check_whole(values, *((-_EXACT, _EXACT) if nullable and bits == 64 else _limits(bits)))
+    if nullable:
+        return np.array(values, dtype=np.float64)
+    return np.array([int(value) for value in values], dtype=np.int64 if bits == 64 else np.int32)
+
+
+def _limits(bits: int) -> tuple[int, int]:
+    return -(2 ** (bits - 1)), 2 ** (bits - 1) - 1
+
+
+def _check_whole(values: Sequence[Any], low: int, high: int) -> None:
     for row, value in enumerate(values):
         if value is None:
             continue
@@ -121,9 +156,6 @@ def _integers(bits: int, values: Sequence[Any], nullable: bool) -> Array:
             raise Misfit(row, "must be a whole number")
         if not low <= value <= high:
             raise Misfit(row, f"must be between {low} and {high}")
-    if nullable:
-        return np.array(values, dtype=np.float64)
-    return np.array([int(value) for value in values], dtype=np.int64 if bits == 64 else np.int32)
 
 
 def _booleans(values: Sequence[Any], nullable: bool) -> Array:
@@ -139,23 +171,32 @@ def _strings(values: Sequence[Any], nullable: bool) -> Array:
     return np.array(values, dtype=object)
 
 
-def _dates(values: Sequence[Any], nullable: bool) -> Array:
+def read_dates(unit: Unit, values: Sequence[Any], nullable: bool) -> Array:
+    """Return dates as datetime64 in UTC, to the nanosecond (``ns``) or the microsecond (``us``, any year).
+
+    Raises
+    ------
+    Misfit
+        For the first value that is no such date.
+    """
     _admit(values, frozenset({str}), "a date in RFC 3339, like 2024-01-31 or 2024-01-31T12:00:00Z", nullable)
-    array = np.empty(len(values), dtype="datetime64[ns]")
+    array = np.empty(len(values), dtype=f"datetime64[{unit}]")
     for row, value in enumerate(values):
-        moment = np.datetime64("NaT") if value is None else _date(value)
+        moment = np.datetime64("NaT") if value is None else _date(value, unit)
         if moment is None:
             raise Misfit(row, "must be a date in RFC 3339, like 2024-01-31 or 2024-01-31T12:00:00Z")
         array[row] = moment
     return array
 
 
-def _date(text: str) -> np.datetime64 | None:
+def _date(text: str, unit: Unit) -> np.datetime64 | None:
     match = _DATE.fullmatch(text)
-    if match is None or not _DATE_YEARS[0] <= int(text[:4]) <= _DATE_YEARS[1]:
+    low, high = _DATE_YEARS[unit]
+    if match is None or not low <= int(text[:4]) <= high:
         return None
+    clock = (match["time"] or "00:00:00")[: len("00:00:00.") + (9 if unit == "ns" else 6)]
     try:
-        moment = np.datetime64(f"{match['date']}T{match['time'] or '00:00:00'}", "ns")
+        moment: np.datetime64 = np.datetime64(f"{match['date']}T{clock}", unit)
     except ValueError:
         return None  # like 2024-02-30
     if match["sign"]:
@@ -235,6 +276,13 @@ def _plain(array: Array) -> list[Any]:
     return list(array) if array.dtype.kind == "M" else array.tolist()
 
 
+_WHOLE = {"long": _limits(64), "integer": _limits(32)}
+_ADMITTED: dict[str, tuple[frozenset[type], str]] = {
+    "double": (_NUMBERS, "a number"),
+    "float": (_NUMBERS, "a number"),
+    "boolean": (frozenset({bool}), "true or false"),
+    "string": (frozenset({str}), "a string"),
+}
 _SCALARS: dict[str, Callable[[Sequence[Any], bool], Array]] = {
     "double": _doubles,
     "float": _floats,
@@ -242,7 +290,7 @@ _SCALARS: dict[str, Callable[[Sequence[Any], bool], Array]] = {
     "integer": partial(_integers, 32),
     "boolean": _booleans,
     "string": _strings,
-    "datetime": _dates,
+    "datetime": partial(read_dates, "ns"),
     "binary": _binaries,
 }
 _NESTED: dict[str, Callable[[Spec, Sequence[Any], bool], Array]] = {"array": _lists, "object": _objects, "map": _maps}

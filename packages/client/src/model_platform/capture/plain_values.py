@@ -1,4 +1,8 @@
-"""Python, numpy and pandas values as plain JSON, as an application would send or get them."""
+"""Python, numpy and pandas values as plain JSON, as an application would send or get them.
+
+Dates are RFC 3339: a date and time without a time zone is one in UTC. Fractions of a second have 6 digits, or 9, or are
+left out. The runner writes its answers by the same rules.
+"""
 
 from __future__ import annotations
 
@@ -9,48 +13,65 @@ import math
 from typing import Any
 
 _MISSING = frozenset({"NAType", "NaTType"})
+_COARSE = frozenset({"h", "m"})
 
 
-def plain_value(value: Any, *, zone: str = "") -> Any:
+def plain_value(value: Any) -> Any:
     """One value as JSON holds it: missing values and infinities are null, dates RFC 3339.
 
-    Parameters
-    ----------
-    zone
-        What is written behind a date and time without a time zone; `Z` where only an instant is accepted.
+    Raises
+    ------
+    TypeError
+        Names the type that JSON has no form for.
     """
-    if value is None or isinstance(value, str | bool | int):
+    if isinstance(value, str | bool | int):
         return value
+    if value is None or type(value).__name__ in _MISSING:
+        return None
     if isinstance(value, dict):
-        return {str(key): plain_value(one, zone=zone) for key, one in value.items()}
+        return {str(key): plain_value(one) for key, one in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
-        return [plain_value(one, zone=zone) for one in value]
-    if isinstance(value, dt.date) or type(value).__name__ in _MISSING:
-        return _moment(value, zone)
+        return [plain_value(one) for one in value]
     if isinstance(value, float | decimal.Decimal):
         return float(value) if math.isfinite(value) else None
-    return base64.b64encode(value).decode() if isinstance(value, bytes) else _numpy_value(value, zone)
+    return _other_value(value)
 
 
-def _moment(value: Any, zone: str) -> str | None:
-    if type(value).__name__ in _MISSING:
-        return None
-    naive = isinstance(value, dt.datetime) and value.tzinfo is None
-    return str(value.isoformat()) + (zone if naive else "")
+def _python_date(value: dt.date) -> str:
+    offset = value.utcoffset() if isinstance(value, dt.datetime) else None
+    if offset is not None and offset.seconds % 60:  # local times of long ago, which RFC 3339 has no form for
+        value = value.astimezone(dt.UTC)  # type: ignore[attr-defined]
+    return _moment(value.isoformat())
 
 
-def _numpy_value(value: Any, zone: str) -> Any:
-    kind = getattr(getattr(value, "dtype", None), "kind", None)
-    if kind == "M":
-        return [_date(one, zone) for one in value] if getattr(value, "ndim", 0) else _date(value, zone)
+def _other_value(value: Any) -> Any:
+    if isinstance(value, bytes):
+        return base64.b64encode(value).decode()
+    if isinstance(value, dt.date):
+        return _python_date(value)
+    if getattr(getattr(value, "dtype", None), "kind", None) == "M":
+        return [plain_value(one) for one in value] if getattr(value, "ndim", 0) else _numpy_date(value)
+    if hasattr(value, "start_time"):  # a period of pandas, told by its beginning
+        return plain_value(value.start_time)
     if hasattr(value, "tolist"):
-        return plain_value(value.tolist(), zone=zone)
+        return plain_value(value.tolist())
     raise TypeError(f"{type(value).__name__} cannot be written as JSON")
 
 
-def _date(value: Any, zone: str) -> str | None:
-    """A numpy date, to the microsecond and without zeros that say nothing."""
-    text = str(value.astype("datetime64[us]"))
-    if text == "NaT":
-        return None
-    return text.removesuffix(".000000") + zone
+def _numpy_date(value: Any) -> str | None:
+    unit = value.dtype.str.partition("[")[2].rstrip("]")
+    text = str(value.astype("datetime64[s]") if unit in _COARSE else value)
+    return None if text == "NaT" else _moment(text)
+
+
+def _moment(text: str) -> str:
+    """An ISO date and time in the form that every answer has; dates alone stay as they are."""
+    day, _, rest = text.partition("T")
+    if not rest:
+        return day
+    sign = next((sign for sign in "+-" if sign in rest), "")
+    clock, _, offset = rest.partition(sign) if sign else (rest, "", "")
+    seconds, _, fraction = clock.partition(".")
+    fraction = fraction.ljust(9, "0").removesuffix("000")
+    fraction = "" if not fraction.strip("0") else f".{fraction}"
+    return f"{day}T{seconds}{fraction}" + ("Z" if offset in ("", "00:00") else f"{sign}{offset}")

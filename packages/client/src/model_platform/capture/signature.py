@@ -16,11 +16,16 @@ from model_platform.capture.table import Form, Table
 from model_platform_core.errors import InvalidInputError
 
 LOOKED_AT_ROWS = 10_000
-_OTHERS = "numbers, strings, booleans, dates"
+_OTHERS = "numbers, strings, booleans, dates, and lists and objects of them"
 
 
-def infer_signature(rows: Table, answers: Answers) -> Any:
+def infer_signature(rows: Table, answers: Answers, sample: Table | None = None) -> Any:
     """MLflow's ModelSignature of the rows a model learnt from or is called with, and of its answers.
+
+    Parameters
+    ----------
+    sample
+        Rows that the model was asked; what is missing there may be missing in a call.
 
     Raises
     ------
@@ -28,31 +33,73 @@ def infer_signature(rows: Table, answers: Answers) -> Any:
         If a column holds what no signature knows.
     """
     signature = importlib.import_module("mlflow.models.signature")
-    return signature.ModelSignature(inputs=_inputs(rows), outputs=_outputs(answers))
+    return signature.ModelSignature(inputs=_inputs(rows, sample or rows), outputs=_outputs(answers))
 
 
 def _types() -> Any:
     return importlib.import_module("mlflow.types")
 
 
-def _inputs(rows: Table) -> Any:
+def _inputs(rows: Table, sample: Table) -> Any:
     types = _types()
     if rows.form is Form.ARRAY:
-        numpy = importlib.import_module("numpy")
-        shape = (-1, *rows.value.shape[1:])
-        dtype = rows.value.dtype if rows.value.dtype.kind not in "OUST" else numpy.dtype("str")
-        return types.Schema([types.TensorSpec(numpy.dtype(dtype), shape)])
-    frame = rows.frame()
-    columns = []
-    for position, name in enumerate(frame.columns):
-        column = frame.iloc[:, position]
-        kind = column_type(column)
-        if kind is None:
-            raise InvalidInputError(
-                f"Column {name!r} holds {_strangers(column)}; a model that is called over HTTP takes {_OTHERS}."
-            )
-        columns.append(types.ColSpec(kind, str(name), required=not bool(column.isna().any())))
-    return types.Schema(columns)
+        return types.Schema([_tensor(rows.value, None)])
+    if rows.form is Form.ARRAYS:
+        return types.Schema([_tensor(array, name) for name, array in rows.value.items()])
+    columns = rows.columns()
+    optional = {name for name, column in (*columns, *sample.columns()) if bool(column.isna().any())}
+    return types.Schema(
+        [
+            types.ColSpec(_input_type(name, column))  # MLflow knows no optional column without a name
+            if rows.unnamed
+            else types.ColSpec(_input_type(name, column), name, required=name not in optional)
+            for name, column in columns
+        ]
+    )
+
+
+def _tensor(array: Any, name: str | None) -> Any:
+    numpy = importlib.import_module("numpy")
+    dtype = array.dtype
+    if dtype.kind not in "biufMOU":
+        place = f"The array {name!r}" if name else "The array"
+        raise InvalidInputError(f"{place} holds {dtype}; a model that is called over HTTP takes {_OTHERS}.")
+    if dtype.kind in "OU":
+        dtype = numpy.dtype("str" if _of_values(array.ravel()[:LOOKED_AT_ROWS].tolist()) == "string" else "object")
+    return _types().TensorSpec(dtype, (-1, *array.shape[1:]), name)
+
+
+def _input_type(name: str, column: Any) -> Any:
+    kind = column_type(column) or _nested_type(column.iloc[:LOOKED_AT_ROWS].dropna())
+    if kind is None:
+        raise InvalidInputError(
+            f"Column {name!r} holds {_strangers(column)}; a model that is called over HTTP takes {_OTHERS}."
+        )
+    return kind
+
+
+def _nested_type(values: Iterable[Any]) -> Any:
+    """MLflow's type of lists and dictionaries, where all are alike; None for anything else."""
+    schema = importlib.import_module("mlflow.types.schema")
+    values = list(values)
+    if all(isinstance(value, list | tuple) for value in values):
+        entries = [entry for value in values for entry in value]
+        inner = _of_values(entries) or _nested_type(entries)
+        return None if inner is None or None in entries else schema.Array(_word(schema, inner))
+    if not all(isinstance(value, dict) and all(isinstance(key, str) for key in value) for value in values):
+        return None
+    properties = []
+    for key in dict.fromkeys(key for value in values for key in value):
+        given = [value[key] for value in values if value.get(key) is not None]
+        inner = _of_values(given) or _nested_type(given)
+        if inner is None:
+            return None
+        properties.append(schema.Property(key, _word(schema, inner), required=len(given) == len(values)))
+    return schema.Object(properties) if properties else None
+
+
+def _word(schema: Any, kind: Any) -> Any:
+    return schema.DataType[kind] if isinstance(kind, str) else kind
 
 
 def _outputs(answers: Answers) -> Any | None:
@@ -79,8 +126,10 @@ def column_type(column: Any) -> str | None:
     if hasattr(dtype, "categories"):
         return column_type(dtype.categories.to_series())
     kind = getattr(dtype, "kind", "O")
-    if kind in "biufcM" and kind != "c":
+    if kind in "biufM":
         return _of_kind(kind, getattr(dtype, "itemsize", 8))
+    if str(dtype).startswith("period["):
+        return "datetime"
     return _of_values(column.iloc[:LOOKED_AT_ROWS].dropna())
 
 
@@ -95,7 +144,7 @@ def _of_kind(kind: str, width: int) -> str | None:
     if kind == "i":
         return "integer" if width <= 4 else "long"
     if kind == "u":
-        return "integer" if width <= 2 else "long" if width <= 4 else "double"
+        return "integer" if width <= 2 else "long"
     if kind == "f":
         return "float" if width <= 4 else "double"
     return {"b": "boolean", "M": "datetime"}.get(kind)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from model_platform.capture.answers import Answers, encode_answers
 from model_platform.capture.subject import Subject
-from model_platform.capture.table import Table
-from model_platform_core.errors import InvalidInputError, InvalidModelError
+from model_platform.capture.table import Form, Table
+from model_platform_core.errors import InvalidInputError
 from model_platform_core.parity import ParitySample, compare_answers
 
 SAMPLE_ROWS = 20
@@ -18,7 +19,10 @@ _PATIENCE_SECONDS = 2.0
 
 @dataclass(frozen=True)
 class Trial:
-    """What asking the model has shown. `rows_independent`: alone, together and in another order rows answer alike."""
+    """What asking the model has shown. `rows_independent`: alone, together and in another order rows answer alike.
+
+    The sample's index belongs to its rows where the model answers otherwise, or not at all, without it.
+    """
 
     sample: Table
     answers: Answers
@@ -30,7 +34,7 @@ class Trial:
         return ParitySample(
             records=tuple(self.sample.records()),
             answers=tuple(self.answers.records),
-            dtypes=self.answers.dtypes,
+            dtypes=self.answers.tolerances,
             deterministic=self.deterministic,
         )
 
@@ -50,26 +54,70 @@ def try_out(subject: Subject, rows: Table) -> Trial:
         raise InvalidInputError(
             "The rows to try the model on are empty; give at least one.", hint="--example X_test[:20]"
         )
+    _check_finite(sample)
     began = time.monotonic()
-    first = _ask(subject, sample, sample.value)
+    first = _ask(subject, sample)
     took = time.monotonic() - began
-    kept = ParitySample(records=(), answers=tuple(first.records), dtypes=first.dtypes)
-    deterministic = _alike(kept, _ask(subject, sample, sample.value).records)
-    independent = deterministic and _rows_are_independent(subject, sample, kept, took)
-    return Trial(sample, first, deterministic, independent)
+    as_outputs = first.kind == "outputs"
+    if first.outputs_or_rows and len(sample) > 1:  # fewer rows show it: one array for each output has fewer entries
+        as_outputs = _ask(subject, sample.head(len(sample) - 1)).kind == "outputs"
+        first = _ask(subject, sample, as_outputs=as_outputs)
+    asked = _Asked(subject, as_outputs)
+    kept = ParitySample(records=(), answers=tuple(first.records), dtypes=first.tolerances)
+    deterministic = _alike(kept, asked.answers(sample.value, len(sample)))
+    kept = kept.model_copy(update={"deterministic": deterministic})
+    independent = deterministic and _rows_are_independent(asked, sample, kept, took)
+    return Trial(replace(sample, indexed=_index_matters(asked, sample, kept)), first, deterministic, independent)
 
 
-def _rows_are_independent(subject: Subject, sample: Table, kept: ParitySample, seconds: float) -> bool:
+@dataclass(frozen=True)
+class _Asked:
+    """The model and how its answers are read."""
+
+    subject: Subject
+    as_outputs: bool
+
+    def answers(self, rows: Any, count: int) -> list[dict[str, Any]]:
+        """The answers to rows in the notebook's form."""
+        subject = self.subject
+        return encode_answers(subject.answer(rows), count, subject.classes(), as_outputs=self.as_outputs).records
+
+
+def _check_finite(sample: Table) -> None:
+    """Refuse infinity, which would arrive as a missing value."""
+    parts = sample.columns() if sample.tabular else [("the array", sample.value)]
+    if sample.form is Form.ARRAYS:
+        parts = list(sample.value.items())
+    for name, values in parts:
+        flat = values.tolist() if hasattr(values, "iloc") else values.ravel().tolist()
+        if any(isinstance(value, float) and math.isinf(value) for value in flat):
+            raise InvalidInputError(
+                f"{name!r} holds infinity in the rows to try the model on, which no JSON can hold.",
+                hint="X.replace([np.inf, -np.inf], np.nan), or other rows as --example",
+            )
+
+
+def _index_matters(asked: _Asked, sample: Table, kept: ParitySample) -> bool:
+    """Whether the model needs the index of its rows: callers are asked for it only then."""
+    if not sample.has_index:
+        return False
+    try:
+        return not _alike(kept, asked.answers(sample.without_index().value, len(sample)))
+    except Exception:  # noqa: BLE001 - whatever it raises, it was right with its index
+        return True
+
+
+def _rows_are_independent(asked: _Asked, sample: Table, kept: ParitySample, seconds: float) -> bool:
     """Whether each row answers alone and in reverse as it did among the others; one row alone shows nothing."""
     count = len(sample)
     if count < 2:
         return False
     alone = range(count if seconds * count <= _PATIENCE_SECONDS else max(2, int(_PATIENCE_SECONDS / seconds)))
     try:
-        reverse = _encoded(subject, sample.take(range(count - 1, -1, -1)), count)
-        if not _alike(kept, reverse.records[::-1]):
+        reverse = asked.answers(sample.take(range(count - 1, -1, -1)), count)
+        if not _alike(kept, reverse[::-1]):
             return False
-        singles = [_encoded(subject, sample.take([position]), 1).records[0] for position in list(alone)[:count]]
+        singles = [asked.answers(sample.take([position]), 1)[0] for position in list(alone)[:count]]
     except Exception:  # noqa: BLE001 - a model that refuses rows one by one is not asked so
         return False
     few = ParitySample(records=(), answers=kept.answers[: len(singles)], dtypes=kept.dtypes)
@@ -80,18 +128,13 @@ def _alike(kept: ParitySample, answers: list[dict[str, Any]]) -> bool:
     return compare_answers(kept, answers).proven
 
 
-def _encoded(subject: Subject, rows: Any, count: int) -> Answers:
-    return encode_answers(subject.answer(rows), count, subject.classes())
-
-
-def _ask(subject: Subject, sample: Table, rows: Any) -> Answers:
+def _ask(subject: Subject, sample: Table, *, as_outputs: bool | None = None) -> Answers:
     try:
-        return _encoded(subject, rows, len(sample))
-    except InvalidModelError:
-        raise
+        result = subject.answer(sample.value)
     except Exception as error:
         what = f"{type(error).__name__}: {str(error).splitlines()[0][:200] if str(error) else ''}".rstrip(": ")
         raise InvalidInputError(
             f"The model cannot answer the rows given ({what}). Give rows as it is called with, in --example or --data.",
             hint=f"model.{subject.method}(example) must work in the notebook" if not subject.is_function else None,
         ) from error
+    return encode_answers(result, len(sample), subject.classes(), as_outputs=as_outputs)

@@ -9,9 +9,10 @@ import numpy as np
 from model_platform_runner.answers import PREDICTION, Answers, datatype, encode
 from model_platform_runner.config import Config
 from model_platform_runner.description import Description
-from model_platform_runner.inputs import Field, InputContract, NamedColumns, Tensor, Tensors, UnnamedColumn
+from model_platform_runner.inputs import Field, InputContract, NamedColumns, UnnamedColumn
 from model_platform_runner.predictor import Predictor
 from model_platform_runner.protocols.inference import typed
+from model_platform_runner.tensors import Tensor, Tensors
 from model_platform_runner.values import Spec, is_required
 
 Schema = dict[str, Any]

@@ -4,7 +4,8 @@ from typing import Any
 
 from model_platform_runner.description import Published
 from model_platform_runner.errors import CallError
-from model_platform_runner.inputs import Field, InputContract, NamedColumns, Tensor, Tensors, UnnamedColumn
+from model_platform_runner.inputs import Field, InputContract, NamedColumns, UnnamedColumn
+from model_platform_runner.tensors import Tensor, Tensors
 from model_platform_runner.values import Spec
 
 _BY_TYPE: dict[str, Any] = {
