@@ -112,7 +112,13 @@ VERBS: Mapping[str, Verb] = {
         Verb(
             "publish",
             "Make a version of a model: the object, what it accepts and answers, where it came from, and its card.",
-            (Word("model", "the variable that holds the model, or a function", names=Names.PUBLISHABLE),),
+            (
+                Word(
+                    "model",
+                    "the variable that holds the model, a function, a file, a folder, or a URI of MLflow",
+                    names=Names.PUBLISHABLE,
+                ),
+            ),
             (
                 _expression("--data", "what it learnt from; only its fingerprint and ranges are kept"),
                 _expression("--example", "what a call looks like; these rows are kept and shown to callers"),

@@ -52,7 +52,8 @@ def publish(
     Parameters
     ----------
     model
-        Any object with the answering method, or a function that takes rows and gives one answer for each.
+        Any object with the answering method, or a function that takes rows and gives one answer for each; or where one
+        lies: a file (`.joblib`, `.onnx`, `.ubj` and others), a folder of MLflow's, `runs:/…`, `models:/…`.
     name
         The model's name, `churn` or `zone.churn`.
     data

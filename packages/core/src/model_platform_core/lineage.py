@@ -36,6 +36,15 @@ class DataFingerprint(Observed):
     note: str | None = None
 
 
+class MlflowRun(Observed):
+    """A run of the user's own MLflow, which a version is from; `tracking_uri` holds no credentials."""
+
+    run_id: str
+    name: str | None = None
+    experiment: str | None = None
+    tracking_uri: str
+
+
 class Lineage(Observed):
     """Where a version came from: notebook, git commit, data, environment, parameters.
 
@@ -46,7 +55,9 @@ class Lineage(Observed):
     git_dirty
         Whether a cell or a module that the model uses differs from the commit; outputs and counters do not count.
     parameters
-        Those of the estimator.
+        Those of the estimator, and of the run.
+    run
+        The MLflow run that was active, or that the files are from.
     seeds
         What was drawn from what: by name of the parameter or of the generator.
     notes
@@ -62,6 +73,7 @@ class Lineage(Observed):
     data: tuple[DataFingerprint, ...] = ()
     environment: EnvironmentRecord | None = None
     parameters: dict[str, str] = {}
+    run: MlflowRun | None = None
     seeds: dict[str, int] = {}
     notes: tuple[str, ...] = ()
 

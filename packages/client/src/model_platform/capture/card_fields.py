@@ -62,6 +62,7 @@ def compose_card(
     origin: Origin,
     data: tuple[DataFingerprint, ...],
     metrics: Mapping[str, float],
+    run_parameters: Mapping[str, str],
     last: ModelVersion | None,
     today: dt.date,
 ) -> ComposedCard:
@@ -77,7 +78,7 @@ def compose_card(
     guesses: dict[str, Any] = {
         "owner": owner,
         "resources": Resources().model_dump(mode="json"),
-        "training": _training(subject, origin),
+        "training": _training(subject, origin, run_parameters),
         "data": [one.model_dump(include={"name", "sha256", "rows", "columns"}) for one in data],
         "metrics": [{"name": name, "value": value} for name, value in metrics.items()],
     }
@@ -144,7 +145,7 @@ def carried_fields(last: ModelVersion | None) -> dict[str, Any]:
     return {name: value for name, value in content.items() if name not in OF_A_VERSION}
 
 
-def _training(subject: Subject, origin: Origin) -> dict[str, Any]:
+def _training(subject: Subject, origin: Origin, run_parameters: Mapping[str, str]) -> dict[str, Any]:
     model = subject.model
     steps = getattr(model, "steps", None)
     kind = subject.kind
@@ -152,7 +153,7 @@ def _training(subject: Subject, origin: Origin) -> dict[str, Any]:
         kind += " of " + ", ".join(type(step).__name__ for _, step in steps)
     version = _library_version(type(model).__module__.partition(".")[0])
     where = f", made in {origin.path}" if origin.path else ""
-    parameters = parameters_of(model)
+    parameters = {**run_parameters, **parameters_of(model)}
     seed = next(
         (value for name, value in parameters.items() if name.endswith("random_state") and type(value) is int), None
     )

@@ -19,6 +19,7 @@ from model_platform_core.models import ModelVersion
 
 _TIERS = {Tier.LOW: "low", Tier.MATERIAL: "material", Tier.HIGH: "high"}
 _FEW_CLASSES = 3
+TRAINED_ELSEWHERE = "Trained elsewhere"
 _MANY = 8
 _SAID_ABOVE = frozenset({"purpose", "for_whom"})
 _NOTHING_NEW = "Object, environment and card are the same: nothing was registered. --new makes a version all the same."
@@ -94,6 +95,8 @@ class Published(Shown):
             ("for", self._for()),
             ("card", self._carried_over()),
             ("model", _model(version, found)),
+            ("format", _stored(version)),
+            ("from", _from(version)),
             ("answers", _answers(found)),
             ("data", _data(version)),
             ("code", _code(found.origin)),
@@ -139,6 +142,26 @@ def _model(version: ModelVersion, found: Found) -> Inline:
     count = shape[-1] if shape else len(inputs)
     goes_in = words.plural(count, "input") if count > 0 else "an array"
     return f"{stored} · {goes_in} → {_outputs(version, found)}"
+
+
+def _stored(version: ModelVersion) -> Inline:
+    """Which format, why, and what tier 2 would need."""
+    storage = version.behaviour.get("storage") or {}
+    because = str(storage.get("because") or "")
+    parts: list[Any] = [str(storage.get("format") or version.format), quiet(f" {because}") if because else ""]
+    if storage.get("tier_2"):
+        parts += ["\n", quiet(f"tier 2 would need {storage['tier_2']}")]
+    return [part for part in parts if part]
+
+
+def _from(version: ModelVersion) -> Inline:
+    """Where it was trained, if not here; and the MLflow run that belongs to it."""
+    training, run = version.card.training, version.lineage.run
+    parts: list[Any] = [training.how] if training and training.how.startswith(TRAINED_ELSEWHERE) else []
+    if run is not None:
+        parts += ["\n"] if parts else []
+        parts += ["MLflow run ", code(run.name or run.run_id), quiet(f" {run.experiment or ''} at {run.tracking_uri}")]
+    return parts
 
 
 def _outputs(version: ModelVersion, found: Found) -> str:

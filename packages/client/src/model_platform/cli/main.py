@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import click
@@ -13,7 +12,8 @@ from click.shell_completion import get_completion_class
 
 import model_platform
 from model_platform import actions, deploying
-from model_platform.capture.folder import publish_folder
+from model_platform.capture.elsewhere import name_of, publish_anything
+from model_platform.capture.publish import Order
 from model_platform.cli.build import card_fields, client, command
 from model_platform.cli.doctor import doctor
 from model_platform.cli.output import INTERRUPTED, show, show_error, show_json, status_of_error
@@ -27,8 +27,8 @@ from model_platform_core.errors import ModelPlatformError
 
 _PUBLISH = Verb(
     "publish",
-    "Make a version of a model that was saved before: a folder with an MLmodel file.",
-    (Word("path", "the folder"),),
+    "Make a version of a model that was saved before: a file, a folder with an MLmodel file, a URI of MLflow.",
+    (Word("path", "the file (.joblib, .onnx, .ubj …), the folder, or runs:/…, models:/…"),),
     PUBLISH_OPTIONS,
     ("%mp_publish ./saved-model --name churn -m 'new features'",),
     "An object in memory is published from where it lives: in a notebook or a script, with mp.publish(model, …).",
@@ -43,10 +43,9 @@ _PREDICT = Verb(
 
 
 def _publish(path: str, name: str | None, alias: Sequence[str], as_json: bool, **given: Any) -> None:
-    published = publish_folder(
-        client(),
-        Path(path),
-        name,
+    order = Order(
+        model=path,
+        name=name or name_of(path) or "",
         card=given["card"],
         fields=card_fields(given, CARD_FIELDS),
         message=given["message"] or "",
@@ -54,6 +53,7 @@ def _publish(path: str, name: str | None, alias: Sequence[str], as_json: bool, *
         new=given["new"],
         new_name=given["new_name"],
     )
+    published = publish_anything(client(), order)
     show(published.card(), as_json=as_json)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from model_platform import actions, deploying
 from model_platform.capture import publish as publishing
+from model_platform.capture.elsewhere import name_of, names_elsewhere
 from model_platform.client import current
 from model_platform.endpoint import act, status_of
 from model_platform.grammar import CARD_FIELDS
@@ -30,9 +31,10 @@ def _publish(given: Given, names: Namespace) -> Any:
         text = getattr(given, option)
         return None if text is None else evaluate(text, names, f"--{option}")
 
+    elsewhere = given.model not in names and names_elsewhere(given.model)
     order = publishing.Order(
-        model=evaluate(given.model, names, "the model"),
-        name=given.name or given.model,
+        model=given.model if elsewhere else evaluate(given.model, names, "the model"),
+        name=given.name or (name_of(given.model) if elsewhere else None) or given.model,
         data=value("data"),
         example=value("example"),
         metrics=value("metrics"),

@@ -14,8 +14,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from model_platform.capture.elsewhere import publish_anything
 from model_platform.capture.origin import notebook_file
-from model_platform.capture.publish import Order, publish
+from model_platform.capture.publish import Order
 from model_platform.capture.result import Published
 from model_platform.client import Client
 from model_platform.display.bundle import bundle
@@ -41,7 +42,7 @@ def publish_or_ask(client: Client, order: Order) -> Published:
         What publish raises, where there is nobody to ask, or nothing that a form could fill.
     """
     try:
-        return publish(client, order)
+        return publish_anything(client, order)
     except CardIncompleteError as refusal:
         if not can_ask() or not all(problem.field in CARD_FIELDS for problem in refusal.fields):
             raise
@@ -105,7 +106,7 @@ class Form:
         # Whoever sees the form has answered before whether the name is meant.
         order = dataclasses.replace(self._order, fields={**self._order.fields, **filled}, new_name=True)
         try:
-            published = publish(self._client, order, Nowhere())
+            published = publish_anything(self._client, order, Nowhere())
         except ModelPlatformError as error:
             self._button.disabled = False
             self._note.value = f"<pre>{_escaped(explain(error))}</pre>"
