@@ -46,6 +46,12 @@ def closure(names: Iterable[str]) -> list[str]:
     return pinned({name for name, _ in seen})
 
 
+def not_required_by(names: Iterable[str], more: Iterable[str]) -> set[str]:
+    """Those of `more` that the others do not bring along anyway."""
+    brought = {package.partition("==")[0] for package in closure(names)}
+    return {name for name in more if canonicalize_name(name) not in brought}
+
+
 def record_environment(names: Iterable[str], folder: Path | None = None) -> EnvironmentRecord:
     """The environment of this kernel, as far as these distributions need it.
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from model_platform.capture.distributions import distributions_of
-from model_platform.capture.environment import pinned
+from model_platform.capture.environment import not_required_by, pinned
 from model_platform.capture.modules import modules_of
 from model_platform.capture.quiet import import_mlflow, quiet
 from model_platform.capture.subject import PYFUNC, SKLEARN, Subject
@@ -35,7 +35,7 @@ def needed_distributions(subject: Subject, form: Form | None, imported: Set[str]
     imported
         Modules that its code imports, as that was read, or as it was seen while it answered.
     """
-    names = distributions_of(modules_of(subject.model) | imported)
+    names = distributions_of(modules_of(subject.model))
     names |= {"pandas"} if form in {Form.FRAME, Form.RECORDS} else {"numpy"} if form is Form.ARRAY else set()
     if subject.flavour == KERAS:
         names |= {"keras", *distributions_of({importlib.import_module("keras").backend.backend()})}
@@ -44,7 +44,7 @@ def needed_distributions(subject: Subject, form: Form | None, imported: Set[str]
     if subject.flavour != SKLEARN:
         # Where the platform is whole, `mlflow` is there as well; the small one is all that loading needs.
         names |= {"mlflow-skinny", "cloudpickle", "pandas"}
-    return names
+    return names | not_required_by(names, distributions_of(imported))
 
 
 def save(
