@@ -60,6 +60,16 @@ def test_other_flavours_whose_record_names_no_mlflow_get_that_which_saved_them(u
     assert "mlflow_skinny==3.0.0" in needs_of(replace(unknown, environment=record)).lines
 
 
+def test_a_lock_is_taken_whole_where_it_has_what_loads_the_model(unknown: RunnerPlan) -> None:
+    record = EnvironmentRecord(python="3.11.4", platform="linux", packages=("numpy==2.0.0",), locked=True)
+    needs = needs_of(replace(unknown, environment=record))
+    assert (needs.lines, needs.lock, needs.key) == (record.packages, record, record.lock_sha256[7:31])
+    _pyfunc(unknown.directory, mlflow_version="3.2.0")
+    assert needs_of(replace(unknown, environment=record)).lock is None
+    record = record.model_copy(update={"packages": ("mlflow-skinny==3.2.0", "numpy==2.0.0")})
+    assert needs_of(replace(unknown, environment=record)).lock == record
+
+
 def test_conda_is_read_where_there_is_nothing_else(unknown: RunnerPlan) -> None:
     dependencies = ["python=3.11.5", "pip<=24", {"pip": ["scikit-learn==1.4.0"]}]
     (unknown.directory / "conda.yaml").write_text(yaml.safe_dump({"dependencies": dependencies}))

@@ -19,6 +19,7 @@ from model_platform_server.adapters.local import files
 from model_platform_server.ports import RunnerPlan
 
 _NATIVE = "sklearn"  # the flavour that the runner loads without MLflow
+_MLFLOW = frozenset({"mlflow", "mlflow-skinny"})
 
 
 @dataclass(frozen=True)
@@ -68,10 +69,10 @@ def needs_of(plan: RunnerPlan) -> Needs:
         If its folder says nothing that can be read.
     """
     record, folder = plan.environment, plan.directory
-    if record and record.locked:
-        return Needs(record.minor, record.packages, record, folder)
     described = _yaml(folder / "MLmodel")
     flavors = described.get("flavors") or {}
+    if record and record.locked and (_NATIVE in flavors or _MLFLOW & {named(line) for line in record.packages}):
+        return Needs(record.minor, record.packages, record, folder)
     lines = list(record.packages) if record and record.packages else _lines_of(folder)
     python = record.python if record else _python_of(folder)
     lines = _for_runner(lines, native=_NATIVE in flavors, mlflow=described.get("mlflow_version"))
