@@ -14,6 +14,7 @@ from model_platform.display import words
 from model_platform.display.card import Card, Inline, code, quiet
 from model_platform.display.shown import Shown
 from model_platform_core.cards import Tier, mandatory_fields
+from model_platform_core.environments import NOT_ELSEWHERE, Source
 from model_platform_core.lineage import DataFingerprint
 from model_platform_core.models import ModelVersion
 
@@ -101,6 +102,7 @@ class Published(Shown):
             ("data", _data(version)),
             ("code", _code(found.origin)),
             ("travels", _travels(version)),
+            ("needs", _needs(version)),
             ("parity", _parity(found)),
             ("tier", _tier(version, found)),
         ]
@@ -239,6 +241,19 @@ def _travels(version: ModelVersion) -> Inline:
     if names := told.get("by_value"):
         shown += [" · " if parts else "", f"{words.listed(names, _MANY)} ", quiet("by value: the source is not known")]
     return shown
+
+
+def _needs(version: ModelVersion) -> Inline:
+    """Python and packages, and of them those that come from no index: where they are, or that nobody else has them."""
+    environment = version.lineage.environment
+    if environment is None or not environment.packages:
+        return ""
+    wheels = [name for name, origin in environment.origins.items() if origin.source is Source.WHEEL]
+    parts = [f"Python {environment.minor}, {words.plural(len(environment.packages), 'package')}"]
+    parts += [f"{words.listed(wheels, _MANY)} as {'wheels' if wheels[1:] else 'a wheel'}"] if wheels else []
+    bound = list(environment.only_here)
+    parts += [f"{words.listed(bound, _MANY)} {NOT_ELSEWHERE}"] if bound else []
+    return " · ".join(parts)
 
 
 def _parity(found: Found) -> Inline:
