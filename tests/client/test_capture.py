@@ -29,10 +29,12 @@ from model_platform_core.parity import ParitySample, compare_answers
 from model_platform_core.reviewed_types import REVIEWED_TYPES
 
 
-def captured(folder: Path, model: Any, *, answers: str | None = None, **given: Any) -> dict[str, Any]:
-    """Capture and save; the MLmodel file."""
+def captured(
+    folder: Path, model: Any, *, answers: str | None = None, personal: bool = False, **given: Any
+) -> dict[str, Any]:
+    """Capture and save; the MLmodel file. `personal`: the card does not say that there is no personal data."""
     order = Order(model, "m", answers=answers, **given)
-    _Capture.of(order, examine(model, answers)).save(folder)
+    _Capture.of(order, examine(model, answers), personal=personal).save(folder)
     return yaml.safe_load((folder / "MLmodel").read_text())
 
 
@@ -95,7 +97,32 @@ def test_the_parity_sample_is_what_was_answered(
 def test_without_an_example_nothing_observed_is_shown(
     tmp_path: Path, classifier: Any, penguins: tuple[pd.DataFrame, pd.Series]
 ) -> None:
-    assert behaviour(captured(tmp_path / "m", classifier, data=penguins[0]))["example"] is None
+    features = penguins[0]
+    assert behaviour(captured(tmp_path / "m", classifier, data=features))["example"] is None
+    document = captured(tmp_path / "p", classifier, data=features, personal=True)
+    sample = ParitySample.model_validate(json.loads((tmp_path / "p" / PARITY_FILE).read_text()))
+    assert behaviour(document)["example"] == [sample.records[0]]
+    assert len(sample.records) == 20
+    assert set(sample.records[0]) == set(features)
+    made = pd.DataFrame(list(sample.records))
+    assert pd.merge(made, features, on=["bill_length_mm", "bill_depth_mm", "body_mass_g"]).empty
+    assert set(made["island"]) <= set(features["island"])
+    answers = [{"prediction": one} for one in classifier.predict(made.astype(features.dtypes))]
+    assert compare_answers(sample, answers).proven
+
+
+def test_a_model_that_refuses_made_up_rows_is_not_proven_and_says_why(tmp_path: Path) -> None:
+    class Choosy:
+        def predict(self, frame: pd.DataFrame) -> list[int]:
+            if not frame["name"].str.startswith("Zaphod").all():
+                raise ValueError("Zaphod Beeblebrox is not among these")
+            return [1] * len(frame)
+
+    rows = pd.DataFrame({"name": [f"Zaphod {number}" for number in range(50)]})
+    document = captured(tmp_path / "m", Choosy(), data=rows, personal=True)
+    sample = ParitySample.model_validate(json.loads((tmp_path / "m" / PARITY_FILE).read_text()))
+    assert (sample.records, sample.not_proven) == ((), "the model refuses made-up rows (ValueError)")
+    assert behaviour(document)["example"] is None
 
 
 def test_a_forest_is_saved_by_the_reviewed_types(tmp_path: Path, on_array: tuple[Any, np.ndarray]) -> None:
@@ -199,6 +226,7 @@ def test_code_of_the_users_own_files_travels(tmp_path: Path, monkeypatch: pytest
             """
         )
     )
+    monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
     import prep_for_test
 
@@ -206,8 +234,11 @@ def test_code_of_the_users_own_files_travels(tmp_path: Path, monkeypatch: pytest
     monkeypatch.undo()
     for name in ("prep_for_test", "helper_of_prep"):
         del sys.modules[name]
+    before = list(sys.path)
     assert list(loaded(tmp_path / "m", pd.DataFrame({"x": [2.0]}))) == [6.0]
-    assert "prep_for_test" not in sys.modules
+    sys.path[:] = before
+    assert sys.modules.pop("prep_for_test").__file__ == str(tmp_path / "m" / "code" / "prep_for_test.py")
+    del sys.modules["helper_of_prep"]
 
 
 # ---------------------------------------------------------------- what is refused
@@ -243,7 +274,9 @@ def test_data_and_example_must_have_the_same_columns(classifier: Any, penguins: 
     features, species = penguins
     with pytest.raises(InvalidInputError, match="different columns: species only in --data"):
         _Capture.of(
-            Order(classifier, "m", data=features.assign(species=species), example=features), examine(classifier)
+            Order(classifier, "m", data=features.assign(species=species), example=features),
+            examine(classifier),
+            personal=False,
         )
 
 

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from model_platform.capture.answers import encode_answers
+from model_platform.capture.kept import Kept, RowsFrom
 from model_platform.capture.origin import Origin
 from model_platform.capture.result import Found, Published
 from model_platform.capture.subject import Subject
@@ -47,7 +48,7 @@ def published(**changes: Any) -> Published:
     rows = Table(Form.ARRAY, np.zeros((20, 17)))
     trial = Trial(rows, encode_answers(np.ones(20, dtype=int), 20), deterministic=True, rows_independent=True)
     origin = Origin("notebooks/churn.ipynb", samples.SHA, 9, "1c9e2d4" + "0" * 33, dirty=True)
-    found = Found(subject, trial, origin, "example", ("owner",))
+    found = Found(subject, trial, Kept(RowsFrom.EXAMPLE, trial), origin, ("owner",))
     version = samples.version(for_whom="CRM team", purpose="who leaves within 30 days")
     return Published(
         changes.get("version", version), changes.get("found", found), frozenset({"purpose"}), samples.version(), 0.2

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import polars
+import polars as pl
 import pyarrow as pa
 import pytest
 
@@ -126,8 +126,8 @@ def test_arrow_gives_what_pandas_gives_also_over_blocks() -> None:
 @pytest.mark.filterwarnings("ignore:Series.values")  # pyarrow's own
 def test_polars_gives_what_pandas_gives() -> None:
     frame = many(100).drop(columns=["c"])
-    assert digest_of(polars.from_pandas(frame)) == digest(frame)
-    assert digest_of(polars.from_pandas(frame).lazy()) == digest(frame)
+    assert digest_of(pl.from_pandas(frame)) == digest(frame)
+    assert digest_of(pl.from_pandas(frame).lazy()) == digest(frame)
 
 
 def digest_of(value: object) -> str | None:

@@ -98,7 +98,8 @@ def test_ranges_and_levels() -> None:
             "nothing": [np.nan] * 10,
         }
     )
-    assert describe_columns(as_table(rows, "--data")) == {
+    assert describe_columns(as_table(rows, "--data"), personal=True) == {}
+    assert describe_columns(as_table(rows, "--data"), personal=False) == {
         "age": {"minimum": 18, "maximum": 73},
         "share": {"minimum": -0.032, "maximum": 0.98},
         "sex": {"values": ["f", "m"]},

@@ -43,6 +43,14 @@ def test_what_a_model_says_reaches_no_log(served: Any) -> None:
     assert (calls[-1]["path"], calls[-1]["status"]) == (None, 404)
 
 
+def test_where_it_may_be_kept_it_is_told(models: Any, launch: Any) -> None:
+    runner = launch(models["talkative"].directory, keep_output=True)
+    runner.wait_for_event("ready")
+    assert runner.calls.post("/", json=[{"text": ROW}]).status_code == 200
+    assert ROW in runner.wait_for_event("output")["text"]
+    assert runner.metric("mp_model_output_total") > 0
+
+
 def test_every_line_of_the_journal_is_json_once_the_model_is_loaded(served: Any) -> None:
     runner = served("talkative")
     runner.calls.post("/", json=[{"text": ROW}])

@@ -37,13 +37,17 @@ class Amount(Value):
 
 
 class ZoneSpec(Value):
-    """What a zone is meant to be: its limits, and what it demands of a card beyond the tier."""
+    """What a zone is meant to be: its limits, and what it demands of a card beyond the tier.
+
+    With `requires_parity` nothing is deployed that is not proven to answer as in the notebook, for whatever reason.
+    """
 
     kind: ZoneKind = ZoneKind.DEVELOPMENT
     owner: Identifier
     limits: Amount
     minimum_tier: Tier = Tier.SANDBOX
     mandatory_fields: tuple[str, ...] = ()
+    requires_parity: bool = False
 
     @field_validator("mandatory_fields")
     @classmethod

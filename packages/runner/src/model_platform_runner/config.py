@@ -20,7 +20,10 @@ class Limits:
 
 @dataclass(frozen=True)
 class Config:
-    """Whose version is served, from where, on which sockets, for whom."""
+    """Whose version is served, from where, on which sockets, for whom.
+
+    With ``keep_output`` the journal gets what the model prints; it may repeat rows, so it is for data of nobody only.
+    """
 
     zone: str
     endpoint: str
@@ -38,6 +41,7 @@ class Config:
     revoked_file: Path | None
     url: str
     limits: Limits = field(default_factory=Limits)
+    keep_output: bool = False
 
 
 def read_config(path: Path) -> Config:
@@ -76,7 +80,7 @@ def read_config(path: Path) -> Config:
 
 def _check_keys(document: dict[str, Any], kind: type, prefix: str) -> None:
     known = {each.name for each in fields(kind)}
-    optional = known if kind is Limits else {"limits"}
+    optional = known if kind is Limits else {"limits", "keep_output"}
     if missing := sorted(known - optional - document.keys()):
         raise _wrong(f"{prefix}{missing[0]} is missing")
     if unknown := sorted(document.keys() - known):

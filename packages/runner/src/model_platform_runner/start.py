@@ -1,14 +1,17 @@
 """A runner's life: configuration, integrity, loading, silence, service. The journal tells each step."""
 
 import asyncio
+import contextlib
 import os
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 from typing import Any
 
 from model_platform_runner import integrity
+from model_platform_runner.answers import Answers
 from model_platform_runner.application import Application
-from model_platform_runner.batching import Line
+from model_platform_runner.batching import Line, Predict
 from model_platform_runner.config import Config, read_config
 from model_platform_runner.control import Control
 from model_platform_runner.description import Description, read_description
@@ -16,7 +19,9 @@ from model_platform_runner.documents import documents
 from model_platform_runner.documents.describe import describe
 from model_platform_runner.documents.example import example_rows
 from model_platform_runner.errors import StartError
+from model_platform_runner.inputs import Batch
 from model_platform_runner.journal import Journal
+from model_platform_runner.lacking import Lacking
 from model_platform_runner.loading import load
 from model_platform_runner.metrics import Metrics
 from model_platform_runner.predictor import Predictor
@@ -44,10 +49,15 @@ def run(config_file: Path) -> int:
         journal.event("loading", model=config.model, version=config.version, runner_id=config.runner_id)
         integrity.verify(config.model_directory, config.files)
         description = read_description(config.model_directory)
+        lacking = Lacking(description.directory, description.code, partial(_tell, journal))
+        lacking.watch()
         lay_out(description.directory, description.project)
-        predictor = load(description, config.limits.rows)
+        try:
+            predictor = load(description, config.limits.rows)
+        except StartError as error:
+            raise StartError(error.code, lacking.sentence(error) or error.message) from error
         journal.event("loaded", seconds=round(perf_counter() - start, 3), flavor=predictor.flavor)
-        _new_loop().run_until_complete(_serve(config, description, predictor, journal))
+        _new_loop().run_until_complete(_serve(config, description, predictor, journal, lacking))
     except StartError as error:
         journal.event("failed", code=error.code, message=error.message)
         return FAILED
@@ -57,12 +67,15 @@ def run(config_file: Path) -> int:
     return 0
 
 
-async def _serve(config: Config, description: Description, predictor: Predictor, journal: Journal) -> None:
+async def _serve(
+    config: Config, description: Description, predictor: Predictor, journal: Journal, lacking: Lacking
+) -> None:
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(lambda _loop, context: _note(journal, context))
-    discarded = discard_output()
+    discarded = discard_output(partial(_keep, loop, journal) if config.keep_output else None)
+    lacking.tell = lambda sentence: loop.call_soon_threadsafe(_tell, journal, sentence)
     joining = description.published.rows_independent and predictor.contract.joinable
-    line = Line(predictor.predict, joining=joining, on_loop=predictor.on_loop)
+    line = Line(_noting(predictor, lacking), joining=joining, on_loop=predictor.on_loop)
     labels = {"zone": config.zone, "model": config.model, "version": config.version, "runner": config.runner_id}
     service = Service(
         config=config,
@@ -77,6 +90,28 @@ async def _serve(config: Config, description: Description, predictor: Predictor,
     answers = await warm_up(service, example) if joining else None
     interface = describe(config, predictor, description, example, answers)
     await serve(service, Application(service, documents(interface)), Control(service))
+
+
+def _noting(predictor: Predictor, lacking: Lacking) -> Predict:
+    """The model's call; what it fails for is told to the supervisor, where that can be told without data."""
+
+    def predict(batch: Batch) -> Answers:
+        try:
+            return predictor.predict(batch)
+        except BaseException as error:
+            lacking.note(error)
+            raise
+
+    return predict
+
+
+def _tell(journal: Journal, sentence: str) -> None:
+    journal.event("lacking", message=sentence)
+
+
+def _keep(loop: asyncio.AbstractEventLoop, journal: Journal, text: str) -> None:
+    with contextlib.suppress(RuntimeError):  # the loop is closed: it ends
+        loop.call_soon_threadsafe(partial(journal.event, "output", text=text))
 
 
 def _tokens(config: Config) -> Tokens | None:

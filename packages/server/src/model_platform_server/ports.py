@@ -366,7 +366,8 @@ class RunnerPlan:
     """Everything that a target needs to run one deployment of one endpoint.
 
     `directory` holds the version's files and stays where it is while the deployment exists; `files` are their digests,
-    verified at every load. `environment` is the one in which the model was made, None where nobody knows.
+    verified at every load. `environment` is the one in which the model was made, None where nobody knows. With
+    `keep_output` the log holds what the model prints, which else is only counted.
     """
 
     ref: EndpointRef
@@ -376,6 +377,7 @@ class RunnerPlan:
     environment: EnvironmentRecord | None
     access: Access
     public_keys: Mapping[str, str]
+    keep_output: bool = False
 
 
 class RunnerState(StrEnum):
@@ -457,6 +459,10 @@ class DeploymentTarget(Protocol):
 
     def libraries(self, ref: EndpointRef, deployment: str, *, successor: bool = False) -> Mapping[str, str]:
         """Versions of the libraries that serve a deployment (or its successor), by import name; empty if not known."""
+        ...
+
+    def lacking(self, ref: EndpointRef, deployment: str) -> str | None:
+        """What a deployment's model asked for and did not find where it runs, in one sentence; None if nothing is known."""
         ...
 
     def call_successor(self, ref: EndpointRef, deployment: str, records: Sequence[Any], token: str | None) -> list[Any]:

@@ -181,6 +181,8 @@ def _parity_words(deployment: DeploymentStatus | None) -> str:
     report = deployment.parity if deployment else None
     if report is None:
         return "not proven: no sample was kept at publish"
+    if report.not_proven is not None:
+        return f"not proven: {report.not_proven}"
     if not report.deterministic:
         return f"{report.equal} of {report.rows} answers of the same type; the model is not deterministic"
     return (
@@ -189,7 +191,7 @@ def _parity_words(deployment: DeploymentStatus | None) -> str:
 
 
 def _parity_table(report: ParityReport | None) -> Table | None:
-    if report is None or report.proven:
+    if report is None or report.proven or not report.differences:
         return None
     columns = (
         Column("row", figures=True),

@@ -25,13 +25,19 @@ from model_platform_core.deployments import (
     ProgressStep,
     StepState,
 )
-from model_platform_core.errors import FailedError, ModelPlatformError, TargetUnavailableError, UnavailableError
+from model_platform_core.errors import (
+    FailedError,
+    ModelPlatformError,
+    ReadinessFailedError,
+    TargetUnavailableError,
+    UnavailableError,
+)
 from model_platform_core.events import EventType
 from model_platform_core.parity import ParityReport
 from model_platform_core.zones import Amount
 from model_platform_server.ports import RoutePlan, RunnerState
 from model_platform_server.reconcile.plans import runner_plan, version_of
-from model_platform_server.reconcile.proof import parity_failure, prove, words_of
+from model_platform_server.reconcile.proof import parity_failure, prove, unproven_failure, words_of
 from model_platform_server.reconcile.status import UPDATE_FAILED, StatusWriter, failure_of
 from model_platform_server.services.platform import Platform
 from model_platform_server.services.zones import check_room
@@ -148,10 +154,19 @@ class Change:
         known = self._before.deployment(self._wanted.name)
         if known is not None and known.failure is None:
             return known.parity  # it answered before, with these bytes in this environment
-        report = prove(self._platform, self._endpoint, self._wanted, self._before.traffic.weights)
-        if report is not None and not report.proven:
-            libraries = self._platform.target.libraries(self._endpoint.ref, self._wanted.name)
-            raise StepFailedError(parity_failure(version_of(self._platform, self._wanted), report, libraries), report)
+        target, ref, name = self._platform.target, self._endpoint.ref, self._wanted.name
+        try:
+            report = prove(self._platform, self._endpoint, self._wanted, self._before.traffic.weights)
+        except ReadinessFailedError as error:
+            raise ReadinessFailedError(target.lacking(ref, name) or error.message, hint=error.hint) from error
+        if report is None or report.not_proven is not None:
+            zone = self._platform.zone(self._endpoint.zone)
+            if zone.spec.requires_parity:
+                raise StepFailedError(unproven_failure(zone, version_of(self._platform, self._wanted), report), report)
+        elif not report.proven:
+            version = version_of(self._platform, self._wanted)
+            failure = parity_failure(version, report, target.libraries(ref, name), target.lacking(ref, name))
+            raise StepFailedError(failure, report)
         return report
 
     def _give_traffic(self) -> None:

@@ -6,6 +6,7 @@ from model_platform_core.deployments import DeploymentSpec, Endpoint
 from model_platform_core.errors import VersionNotFoundError
 from model_platform_core.models import ModelVersion
 from model_platform_core.refs import ModelRef, VersionRef
+from model_platform_core.zones import ZoneKind
 from model_platform_server.ports import RunnerPlan
 from model_platform_server.services.platform import Platform
 
@@ -27,6 +28,7 @@ def version_of(platform: Platform, deployment: DeploymentSpec) -> ModelVersion:
 def runner_plan(platform: Platform, endpoint: Endpoint, deployment: DeploymentSpec) -> RunnerPlan:
     """Everything that a target needs to run the deployment."""
     version = version_of(platform, deployment)
+    developing = platform.zone(endpoint.zone).spec.kind is ZoneKind.DEVELOPMENT
     return RunnerPlan(
         ref=endpoint.ref,
         deployment=deployment,
@@ -35,4 +37,5 @@ def runner_plan(platform: Platform, endpoint: Endpoint, deployment: DeploymentSp
         environment=version.lineage.environment,
         access=deployment.access,
         public_keys=platform.keys.public_keys(),
+        keep_output=developing and not version.card.may_be_personal,
     )

@@ -16,6 +16,7 @@ from model_platform_core.errors import ParityFailedError
 from model_platform_core.models import ModelVersion
 from model_platform_core.parity import ParityReport, ParitySample, compare_answers
 from model_platform_core.refs import EndpointRef
+from model_platform_core.zones import Zone
 from model_platform_server.ports import PARITY_PATH, RoutePlan
 from model_platform_server.reconcile.plans import version_of
 from model_platform_server.services.platform import Platform
@@ -47,6 +48,8 @@ def prove(
         The traffic in force, which does not change here.
     """
     sample = read_sample(platform, version_of(platform, deployment))
+    if sample is not None and sample.not_proven is not None:
+        return ParityReport(rows=0, equal=0, not_proven=sample.not_proven)
     if sample is None or not sample.records:
         return None
     ref = endpoint.ref
@@ -76,6 +79,8 @@ def words_of(report: ParityReport | None) -> str:
     """What the card says of the proof."""
     if report is None:
         return "no sample was kept at publish"
+    if report.not_proven is not None:
+        return f"not proven: {report.not_proven}"
     if not report.deterministic:
         return f"{report.rows} of {report.rows} answers of the same type; the model is not deterministic"
     return (
@@ -83,20 +88,35 @@ def words_of(report: ParityReport | None) -> str:
     )
 
 
-def parity_failure(version: ModelVersion, report: ParityReport, libraries: Mapping[str, str]) -> Failure:
+def unproven_failure(zone: Zone, version: ModelVersion, report: ParityReport | None) -> Failure:
+    """Why a zone does not take a version whose answers could not be compared."""
+    why = words_of(report).removeprefix("not proven: ")
+    message = (
+        f"Zone {zone.name} deploys what is proven to answer as in the notebook; {version.name} version {version.version} "
+        f"is not: {why}."
+    )
+    hint = f"%mp_publish model --name {version.name} --example rows   (rows that may be kept and shown)"
+    return Failure(code=ParityFailedError.code, message=message, hint=hint)
+
+
+def parity_failure(
+    version: ModelVersion, report: ParityReport, libraries: Mapping[str, str], lacking: str | None = None
+) -> Failure:
     """Why nothing was switched, and what to change.
 
     Parameters
     ----------
     libraries
         What serves, by import name.
+    lacking
+        What the model asked for and did not find, in one sentence.
     """
     wrong = report.rows - report.equal
     message = f"{wrong} of {report.rows} rows are answered differently than in the notebook."
     environment = version.lineage.environment
     differences = _differences(environment, libraries) if environment else []
-    if differences:
-        message += " " + " ".join(differences)
+    if lacking or differences:
+        message += " " + " ".join([*([lacking] if lacking else []), *differences])
     else:
         message += " The libraries are the same; what the model reads beside its files may have changed since."
     return Failure(code=ParityFailedError.code, message=message, hint=f"%mp_publish model --name {version.name}")

@@ -232,6 +232,7 @@ class Runner:
             "socket": str(self.socket),
             "control_socket": str(self.control_socket),
             "access": str(plan.access),
+            "keep_output": plan.keep_output,
             "audience": str(plan.ref),
             "public_keys": dict(plan.public_keys),
             "revoked_file": str(self._around.revoked),
@@ -329,6 +330,11 @@ class Runner:
         """The last lines of this start, without those about calls."""
         lines = [line for line in self._lines() if '"event":"call"' not in line]
         return tuple(lines[-_TAIL_LINES:])
+
+    def lacking(self) -> str | None:
+        """What the model asked for and did not find, in the sentence of the last time that it did."""
+        found = next((event for event in self._events() if event.get("event") == "lacking"), {})
+        return str(found["message"]) if "message" in found else None
 
     def libraries(self) -> Mapping[str, str]:
         """Versions by import name, as it said when it was ready."""
