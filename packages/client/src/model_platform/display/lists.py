@@ -104,11 +104,12 @@ def environments_card(environments: Sequence[EnvironmentInfo], *, removed: bool)
         for one in environments
     )
     unused = [one for one in environments if one.state is EnvironmentState.BUILT and not one.used_by]
+    size = sum(one.bytes for one in environments)
     empty = "Every environment is used; nothing was removed." if removed else "No environment was built yet."
     return Card(
         kind="environments",
         title="environments",
-        subtitle=f"{words.size(sum(one.bytes for one in environments))}{' removed' if removed else ''}" if rows else "",
+        subtitle=f"{words.size(size)}{' removed' if removed else ''}" if size else "",
         table=Table(columns, rows) if rows else None,
         message=() if rows else (empty,),
         next=(code("%mp_env prune"),) if unused and not removed else (),
