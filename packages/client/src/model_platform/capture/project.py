@@ -207,6 +207,16 @@ def code_objects(code: types.CodeType) -> Iterator[types.CodeType]:
             yield from code_objects(constant)
 
 
+def texts_in(source: str) -> set[str]:
+    """The texts that code holds as constants."""
+    return texts_of(compile(source, "<source>", "exec", dont_inherit=True))
+
+
+def texts_of(code: types.CodeType) -> set[str]:
+    """The texts that code holds as constants, functions within it too."""
+    return {text for one in code_objects(code) for text in one.co_consts if isinstance(text, str)}
+
+
 def _plain_constant(node: ast.stmt) -> str | None:
     """The name in `NAME = 3`: one name, and a value that cannot change by itself."""
     if not (isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.targets[0], ast.Name)):

@@ -7,6 +7,7 @@ A version keeps modules below `code/`, by the name under which they are imported
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 import types
@@ -27,6 +28,8 @@ from model_platform.capture.project import (
     imports_in,
     is_found,
     project_root,
+    texts_in,
+    texts_of,
     widened,
     with_parents,
 )
@@ -56,7 +59,8 @@ class TravellingFile:
 class TravellingCode:
     """Everything that travels beside the model itself.
 
-    `imported` are the modules that it imports, installed ones too; `by_value` names what is stored inside the pickle.
+    `imported` are the modules that it imports, installed ones too; `by_value` names what is stored inside the pickle;
+    `environment` are variables that are set here and that the code mentions.
     """
 
     root: Path
@@ -67,6 +71,7 @@ class TravellingCode:
     written: SourceModule | None = None
     imported: frozenset[str] = frozenset()
     by_value: tuple[str, ...] = ()
+    environment: frozenset[str] = frozenset()
     unfound: tuple[types.ModuleType, ...] = field(default=(), repr=False)
 
     @contextmanager
@@ -105,8 +110,12 @@ class TravellingCode:
         return {"directory": self.directory, "entries": list(self.entries), "files": placed} if placed else None
 
     def told(self) -> dict[str, list[str]]:
-        """What the card tells beside the files: what comes from the notebook as text, and what by value."""
-        return {"notebook": list(self.written.defined) if self.written else [], "by_value": list(self.by_value)}
+        """What the card tells beside the files: what comes from the notebook as text, what by value, what is read."""
+        return {
+            "notebook": list(self.written.defined) if self.written else [],
+            "by_value": list(self.by_value),
+            "environment": sorted(self.environment),
+        }
 
     def check_tier(self, name: str, tier: Tier) -> None:
         """Nothing, or FormatRefusedError: above tier 0 nothing travels whose source nobody can read."""
@@ -158,6 +167,8 @@ def travelling_code(model: Any, paths: Sequence[str | Path] = ()) -> TravellingC
     unfound = tuple(sys.modules[name] for name in sorted(names) if name != "__main__" and not is_found(name))
     by_value = {getattr(one, "__qualname__", str(one)) for one in inside}
     by_value |= {f"{module.__name__}.py" for module in unfound}
+    texts = found.texts() | (texts_in(written.source) if written else set())
+    texts |= {text for one in inside if isinstance(one, types.FunctionType) for text in texts_of(one.__code__)}
     root = found.root()
     files = _data_files(paths, root)
     return TravellingCode(
@@ -169,6 +180,7 @@ def travelling_code(model: Any, paths: Sequence[str | Path] = ()) -> TravellingC
         written=written,
         imported=frozenset(found.seen | names) - found.modules.keys(),
         by_value=tuple(sorted(one for one in by_value if one.partition(".")[0] not in by_value - {one})),
+        environment=frozenset(os.environ.keys() & texts),
         unfound=unfound,
     )
 
@@ -203,6 +215,10 @@ class _Modules:
             waiting += [one for one in imports_in(source, module) if one not in self.seen]
             top = name.partition(".")[0]
             waiting += [one for one in sys.modules if one.startswith(f"{top}.")]  # what it imported by other means
+
+    def texts(self) -> set[str]:
+        """All texts in their code."""
+        return set().union(*map(texts_in, self._sources.values()))
 
     def root(self) -> Path:
         """The project's root: the one around the notebook, with the folders that it put on `sys.path`."""

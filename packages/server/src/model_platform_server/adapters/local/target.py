@@ -154,6 +154,11 @@ class LocalTarget:
         runners = [found.successor] if successor else found.runners
         return next((runner.libraries() for runner in runners if runner), {})
 
+    def lacking(self, ref: EndpointRef, deployment: str) -> str | None:
+        """What a runner of the deployment said that its model lacks."""
+        found = self._get(ref, deployment)
+        return next((said for runner in found.runners if (said := runner.lacking())), None) if found else None
+
     def remove(self, ref: EndpointRef, deployment: str) -> None:
         """Out of the routes, until nothing is being answered; then out of the gateway; then SIGTERM, and SIGKILL."""
         found = self._get(ref, deployment)

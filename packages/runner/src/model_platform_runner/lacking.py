@@ -1,0 +1,155 @@
+"""What a model asks for and does not find where it runs: a module, a file, a variable of the environment.
+
+Errors of models may hold rows, so what they say is never repeated. A name is told only where it stands in the model's
+own code, as a text there; then it is the program's and not a row's.
+"""
+
+import os
+import sys
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from pathlib import Path, PurePath
+from types import CodeType, FrameType, TracebackType
+from typing import Any
+
+from model_platform_runner.project import FOLDER
+
+_RUNNER = str(Path(__file__).resolve().parents[1])
+_PYTHON = (os.path.dirname(os.__file__), "<frozen ")  # noqa: PTH120 - compared with texts
+_LONGEST_NAME = 200
+
+
+class Lacking:
+    """Watches for what is missing, and tells each thing once.
+
+    Parameters
+    ----------
+    directory
+        The version's files: its code is read for the names that may be told.
+    project
+        The part of MLmodel's metadata on code: ``environment`` names variables that the code mentions and that were
+        set in the notebook.
+    tell
+        Takes one sentence.
+    """
+
+    def __init__(self, directory: Path, project: Mapping[str, Any] | None, tell: Callable[[str], None]) -> None:
+        self.tell = tell
+        self._directory = directory
+        self._expected = frozenset((project or {}).get("environment", ()))
+        self._missed: list[str] = []
+        self._told: set[str] = set()
+
+    def watch(self) -> None:
+        """From now on, note which variables the model's code asks for and does not find."""
+        missed = self._note_variable
+
+        class Environment(type(os.environ)):  # type: ignore[misc]  # the very object stays: others hold it
+            def __getitem__(self, key: str) -> str:
+                try:
+                    return super().__getitem__(key)  # type: ignore[no-any-return]
+                except KeyError:
+                    missed(key, sys._getframe(1))  # noqa: SLF001 - who asks
+                    raise
+
+        os.environ.__class__ = Environment
+
+    def note(self, error: BaseException) -> None:
+        """Tell what an error of the model comes from, if it is one of these."""
+        if sentence := self.sentence(error):
+            self._tell(sentence)
+
+    def sentence(self, error: BaseException) -> str | None:
+        """What is missing, in one sentence; None if the error is about something else."""
+        for cause in _chain(error):
+            if isinstance(cause, ModuleNotFoundError) and cause.name:
+                return f"The model's environment has no module named {cause.name}."
+            if isinstance(cause, FileNotFoundError) and (name := self._file(cause)):
+                return f"The model reads {name}, which did not travel with it; publish it with --with {name}."
+            if isinstance(cause, KeyError) and (name := _text(cause.args)) in self._missed:
+                return _without([name])
+        return _without(found) if (found := [name for name in self._missed if name in self._expected]) else None
+
+    def _note_variable(self, name: str, frame: FrameType) -> None:
+        caller: FrameType | None = frame
+        while caller is not None and caller.f_code.co_filename.startswith(_PYTHON):
+            caller = caller.f_back
+        if caller is None or name in self._missed or not _is_of_model(caller.f_code.co_filename):
+            return
+        if name in self._constants(caller):
+            self._missed.append(name)
+            if name in self._expected:
+                self._tell(_without([name]))
+
+    def _tell(self, sentence: str) -> None:
+        if sentence not in self._told:
+            self._told.add(sentence)
+            self.tell(sentence)
+
+    def _file(self, error: FileNotFoundError) -> str | None:
+        """The file's name as the code writes it, or below the folder in which the code lies."""
+        name = error.filename.decode(errors="replace") if isinstance(error.filename, bytes) else error.filename
+        if not isinstance(name, str | os.PathLike) or len(str(name)) > _LONGEST_NAME:
+            return None
+        last = PurePath(name).name
+        texts = set(self._constants(None))
+        for frame in _frames(error.__traceback__):
+            texts |= set(_texts(frame.f_code))
+        if not any(last and last in (text, PurePath(text).name) for text in texts):
+            return None
+        return _shown(PurePath(name))
+
+    def _constants(self, caller: FrameType | None) -> Collection[str]:
+        """Texts in the model's code: its files, and the functions that are running."""
+        found = {text for file in self._directory.rglob("*.py") for text in _texts(_compiled(file))}
+        while caller is not None:
+            found |= set(_texts(caller.f_code))
+            caller = caller.f_back
+        return found
+
+
+def _text(arguments: Sequence[object]) -> str:
+    return arguments[0] if arguments and isinstance(arguments[0], str) else ""
+
+
+def _without(names: Collection[str]) -> str:
+    return f"The model reads {' and '.join(names)}, which the endpoint doesn't have."
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    cause: BaseException | None = error
+    while cause is not None:
+        yield cause
+        cause = cause.__cause__ or cause.__context__
+
+
+def _frames(trace: TracebackType | None) -> Iterator[FrameType]:
+    while trace is not None:
+        yield trace.tb_frame
+        trace = trace.tb_next
+
+
+def _texts(code: CodeType) -> Iterator[str]:
+    for constant in code.co_consts:
+        if isinstance(constant, str):
+            yield constant
+        elif isinstance(constant, CodeType):
+            yield from _texts(constant)
+
+
+def _compiled(file: Path) -> CodeType:
+    try:
+        return compile(file.read_bytes(), str(file), "exec", dont_inherit=True)
+    except (OSError, SyntaxError, ValueError):
+        return compile("", str(file), "exec")
+
+
+def _is_of_model(file: str) -> bool:
+    parts = PurePath(file).parts
+    return not file.startswith(_RUNNER) and "site-packages" not in parts and "dist-packages" not in parts
+
+
+def _shown(path: PurePath) -> str:
+    """A path as the code writes it; one that is whole because it lies beside the code, from where the notebook ran."""
+    here = Path.cwd()
+    project = next((one for one in (here, *here.parents) if one.name == FOLDER), here)
+    return Path(os.path.relpath(path, here)).as_posix() if path.is_relative_to(project) else path.as_posix()
