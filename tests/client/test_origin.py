@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -31,7 +32,8 @@ def notebook(tmp_path: Path) -> Path:
     git(tmp_path, "remote", "add", "origin", "https://me:secret@example.org/team/churn.git?token=secret")
     path = tmp_path / "notebooks" / "churn.ipynb"
     path.parent.mkdir()
-    path.write_text("{}")
+    cells = [{"cell_type": "code", "source": one, "outputs": []} for one in ("a = 1", "b = 2")]
+    path.write_text(json.dumps({"cells": cells}))
     git(tmp_path, "add", ".")
     git(tmp_path, "commit", "-m", "first")
     return path

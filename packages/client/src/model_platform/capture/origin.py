@@ -7,12 +7,14 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
+from model_platform.capture.cells import as_script, changes_since, used_modules
 from model_platform.display.surface import shell
+from model_platform_core.lineage import CELLS_FILE, PATCH_FILE
 
 _GIT_SECONDS = 2.0
 _NAMELESS = "a notebook without a known name"
@@ -20,7 +22,11 @@ _NAMELESS = "a notebook without a known name"
 
 @dataclass(frozen=True)
 class Origin:
-    """`path` is as a person would write it, below the repository where there is one; None where nobody knows."""
+    """`path` is as a person would write it, below the repository where there is one; None where nobody knows.
+
+    `code` are the cells that ran, in order, or the script; `patch` is what differs from the commit; `notes` say what
+    could not be found out.
+    """
 
     path: str | None = None
     sha256: str | None = None
@@ -28,32 +34,77 @@ class Origin:
     commit: str | None = None
     dirty: bool | None = None
     repository: str | None = None
+    code: tuple[str, ...] = ()
+    patch: str = ""
+    notes: tuple[str, ...] = ()
+
+    def write(self, folder: Path) -> None:
+        """Keep the code and what differs from the commit below a version's folder."""
+        for name, text in ((CELLS_FILE, as_script(self.code)), (PATCH_FILE, self.patch)):
+            if text:
+                path = folder / name
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_text(text, encoding="utf-8", errors="replace")
 
 
 def find_origin(environment: Mapping[str, str] | None = None) -> Origin:
-    """Look at the session, the notebook's file and the repository; what cannot be found out stays None."""
+    """Look at the session, the notebook's file and the repository; what cannot be found out is noted, never raised."""
     environment = os.environ if environment is None else environment
+    try:
+        return _find_origin(environment)
+    except Exception as error:  # noqa: BLE001 - a gap in the lineage stops nobody
+        return Origin(notes=(f"where the code came from could not be found out ({type(error).__name__})",))
+
+
+def _find_origin(environment: Mapping[str, str]) -> Origin:
     running = shell()
     file = notebook_file(environment) or _script()
-    cells = _executed_cells(running) if running is not None else None
+    ran = _history(running) if running is not None else []
+    cells = len(ran) or None
     if file is None:
-        return Origin(_NAMELESS, _cells_digest(running), cells) if cells else Origin()
+        return Origin(_NAMELESS, _cells_digest(running), cells, code=tuple(ran)) if cells else Origin()
     folder = file.parent if file.parent.is_dir() else Path.cwd()
-    root = _git(folder, "rev-parse", "--show-toplevel")
-    shown = _relative(file, Path(root)) if root else _relative(file, Path.cwd())
-    sha256 = f"sha256:{hashlib.sha256(file.read_bytes()).hexdigest()}" if file.is_file() else None
-    if not root:
-        return Origin(shown, sha256, cells)
-    changed = _git(folder, "status", "--porcelain", "--untracked-files=no")
-    remote = _git(folder, "config", "--get", "remote.origin.url")
-    return Origin(
-        path=shown,
-        sha256=sha256,
+    top = _git(folder, "rev-parse", "--show-toplevel")
+    root = Path(top).resolve() if top else None
+    content = file.read_bytes() if file.is_file() else None
+    code = tuple(ran) or _script_text(file, content)
+    found = Origin(
+        path=_relative(file, root or Path.cwd()),
+        sha256=f"sha256:{hashlib.sha256(content).hexdigest()}" if content is not None else None,
         executed_cells=cells,
-        commit=_git(folder, "rev-parse", "HEAD") or None,
-        dirty=None if changed is None else bool(changed),
-        repository=without_credentials(remote) if remote else None,
+        code=code,
     )
+    if root is None or not file.resolve().is_relative_to(root):
+        return found
+    remote = _git(folder, "config", "--get", "remote.origin.url")
+    found = replace(found, repository=without_credentials(remote) if remote else None)
+    commit = _git(folder, "rev-parse", "--verify", "HEAD")
+    if not commit:
+        return replace(found, notes=("the repository has no commit, or git did not answer",))
+    try:
+        changes = changes_since(root, file, ran, used_modules(root), lambda path: _committed(root, path))
+    except (OSError, TimeoutError, ValueError) as error:
+        note = f"what differs from the commit could not be found out ({type(error).__name__})"
+        return replace(found, commit=commit, notes=(note,))
+    return replace(found, commit=commit, dirty=changes.dirty, patch=changes.patch, notes=changes.notes)
+
+
+def _script_text(file: Path, content: bytes | None) -> tuple[str, ...]:
+    """A script is its own only cell."""
+    return (content.decode("utf-8", "replace"),) if content is not None and file.suffix == ".py" else ()
+
+
+def _committed(root: Path, path: Path) -> str | None:
+    """A file's text in the commit; None where it has none. Raises TimeoutError if git does not say so in time."""
+    listed = _git(root, "ls-tree", "--name-only", "HEAD", "--", path.as_posix())
+    if listed is None:
+        raise TimeoutError
+    if not listed:
+        return None
+    text = _git(root, "cat-file", "blob", f"HEAD:{path.as_posix()}", whole=True)
+    if text is None:
+        raise TimeoutError
+    return text.replace("\r\n", "\n")
 
 
 def notebook_file(environment: Mapping[str, str] | None = None) -> Path | None:
@@ -80,10 +131,6 @@ def _script() -> Path | None:
     return None if path.suffix != ".py" or "site-packages" in path.parts else path
 
 
-def _executed_cells(running: Any) -> int | None:
-    return len(_history(running)) or None
-
-
 def _history(running: Any) -> list[str]:
     """The cells as run and as written, in order."""
     history = getattr(running, "history_manager", None)
@@ -102,7 +149,7 @@ def _relative(file: Path, folder: Path) -> str:
         return file.name
 
 
-def _git(folder: Path, *arguments: str) -> str | None:
+def _git(folder: Path, *arguments: str, whole: bool = False) -> str | None:
     """What git says, None if it says nothing in time. A repository's own hooks and monitors are not started."""
     command = ["git", "-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null", "-C", str(folder), *arguments]
     try:
@@ -111,13 +158,13 @@ def _git(folder: Path, *arguments: str) -> str | None:
             env={**os.environ, "GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0"},
             stdin=subprocess.DEVNULL,
             capture_output=True,
-            text=True,
             timeout=_GIT_SECONDS,
             check=False,
         )
     except (OSError, subprocess.TimeoutExpired):
         return None
-    return done.stdout.strip() if done.returncode == 0 else None
+    text = done.stdout.decode("utf-8", "replace")
+    return None if done.returncode != 0 else text if whole else text.strip()
 
 
 def without_credentials(url: str) -> str:

@@ -17,6 +17,7 @@ from typing import Any
 from model_platform.capture.answers import PREDICTION
 from model_platform.capture.blocks import arrow_table, is_arrow
 from model_platform.capture.card_fields import ComposedCard, carried_fields, compose_card, parameters_of, written_fields
+from model_platform.capture.cells import seeds_in
 from model_platform.capture.completing import complete_later
 from model_platform.capture.domain import describe_columns
 from model_platform.capture.dtypes import describe_rows
@@ -128,6 +129,7 @@ def publish(client: Client, order: Order, surface: Surface | None = None) -> Pub
             folder = Path(temporary) / "model"
             with progress.step("save"):
                 needs = captured.save(folder)
+                origin.write(folder)
             lineage = _lineage(captured, fingerprints, origin, needs, folder, order)
             request = RegisterVersion(
                 upload="-",
@@ -341,6 +343,12 @@ def demanded_fields(zone: Zone | None, composed: ComposedCard) -> tuple[str, ...
     return mandatory_fields(composed.card.tier, zone.spec.mandatory_fields if zone else ())
 
 
+def _seeds(model: Any, origin: Origin) -> dict[str, int]:
+    """What was drawn from what: the estimator's own seeds, and those that the code gave to generators."""
+    own = {name: value for name, value in parameters_of(model).items() if name.endswith(("random_state", "seed"))}
+    return {name: value for name, value in own.items() if type(value) is int} | seeds_in(origin.code)
+
+
 def _lineage(
     captured: _Capture, data: tuple[DataFingerprint, ...], origin: Origin, needs: set[str], folder: Path, order: Order
 ) -> Lineage:
@@ -351,6 +359,8 @@ def _lineage(
         git_commit=origin.commit,
         git_dirty=origin.dirty,
         git_repository=origin.repository,
+        notes=origin.notes,
+        seeds=_seeds(captured.subject.model, origin),
         data=data,
         environment=record_environment(needs, folder),
         parameters={
