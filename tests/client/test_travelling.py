@@ -1,0 +1,409 @@
+"""Which code and files travel with a model, and what never does."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import json
+import os
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+from jupyter_client.blocking.client import BlockingKernelClient
+from jupyter_client.manager import start_new_kernel
+
+from model_platform.capture.forbidden import forbidden_name, is_secret, secret_in_source
+from model_platform.capture.project import project_root, widened
+from model_platform.capture.travelling import TravellingCode, travelling_code
+from model_platform_core.cards import Tier
+from model_platform_core.errors import FormatRefusedError, InvalidModelError
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder to work in, from which modules are imported; they are forgotten behind the test."""
+    root = tmp_path / "project"
+    root.mkdir()
+    monkeypatch.chdir(root)
+    monkeypatch.setattr(sys, "path", [str(root), *sys.path])
+    before = set(sys.modules)
+    yield root
+    for name in set(sys.modules) - before:
+        if str(tmp_path) in str(getattr(sys.modules[name], "__file__", "")):
+            del sys.modules[name]
+
+
+MODEL = "class Model:\n    def predict(self, rows):\n        return use(rows)\n\n\n"
+
+
+def module(project: Path, name: str, source: str) -> ModuleType:
+    path = project / f"{name.replace('.', '/')}.py"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(source)
+    importlib.invalidate_caches()
+    return importlib.import_module(name)
+
+
+def placed(code: TravellingCode) -> dict[str, str]:
+    return {file.stored: file.placed for file in (*code.modules, *code.files)}
+
+
+# ---------------------------------------------------------------- modules
+
+
+def test_what_a_module_imports_travels_with_it(project: Path) -> None:
+    (project / "kit").mkdir()
+    (project / "kit" / "__init__.py").write_text("")
+    (project / "kit" / "eager.py").write_text("")
+    (project / "kit" / "lazy.py").write_text("import json\n")
+    (project / "kit" / "unused.py").write_text("")
+    (project / "flat.py").write_text("")
+    found = module(
+        project,
+        "kit.model",
+        f"from . import eager\nimport flat\nimport numpy\n{MODEL}def use(r):\n    from .lazy import json\n",
+    )
+    code = travelling_code(found.Model())
+    assert placed(code) == {
+        "code/flat.py": "flat.py",
+        "code/kit/__init__.py": "kit/__init__.py",
+        "code/kit/eager.py": "kit/eager.py",
+        "code/kit/lazy.py": "kit/lazy.py",
+        "code/kit/model.py": "kit/model.py",
+    }
+    assert {"numpy", "json"} <= code.imported
+    assert code.by_value == ()
+
+
+def test_folders_on_the_path_belong_to_the_project_if_they_lie_around_it(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (project / "src").mkdir()
+    (project / "notebooks").mkdir()
+    monkeypatch.chdir(project / "notebooks")
+    monkeypatch.setattr(sys, "path", ["../src", *sys.path])
+    found = module(project / "src", "beside", f"{MODEL}def use(r):\n    return r\n")
+    layout = travelling_code(found.Model()).layout()
+    assert layout == {
+        "directory": "notebooks",
+        "entries": ["src", "."],
+        "files": {"code/beside.py": "src/beside.py"},
+    }
+    assert widened(Path("/home/alice/churn"), [Path("/home/alice/churn/src")]) == Path("/home/alice/churn")
+    assert widened(Path("/somewhere/churn"), [Path("/elsewhere/lib")]) == Path("/somewhere/churn")
+
+
+def test_a_repository_is_a_project(tmp_path: Path) -> None:
+    (tmp_path / ".git").mkdir()
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    assert project_root(tmp_path / "a" / "b") == tmp_path
+
+
+def test_a_module_outside_of_the_project_is_refused(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (project / ".git").mkdir()
+    elsewhere = Path("/var/tmp") / f"mp-{os.getpid()}"
+    monkeypatch.setattr(sys, "path", [str(elsewhere), *sys.path])
+    try:
+        found = module(elsewhere, "far_away", f"{MODEL}def use(r):\n    return r\n")
+        with pytest.raises(InvalidModelError, match=r"far_away\.py lies outside of the project"):
+            travelling_code(found.Model())
+    finally:
+        sys.modules.pop("far_away", None)
+        for path in sorted(elsewhere.rglob("*"), reverse=True):
+            path.unlink() if path.is_file() else path.rmdir()
+        elsewhere.rmdir()
+
+
+def test_a_link_out_of_the_project_is_refused(project: Path, tmp_path: Path) -> None:
+    (tmp_path / "outside.py").write_text(f"{MODEL}def use(r):\n    return r\n")
+    (project / "inside.py").symlink_to(tmp_path / "outside.py")
+    (project / "pyproject.toml").write_text("")
+    found = importlib.import_module("inside")
+    with pytest.raises(InvalidModelError, match=r"inside\.py leads out of the project"):
+        travelling_code(found.Model())
+    with pytest.raises(InvalidModelError, match=r"inside\.py leads out of the project"):
+        travelling_code(3, ["inside.py"])
+
+
+def test_a_module_that_changed_after_its_import_is_refused_until_it_is_reloaded(project: Path) -> None:
+    found = module(project, "steps", f"{MODEL}def use(rows):\n    return rows\n\n\nRATE = 2\n")
+    (project / "steps.py").write_text(f"{MODEL}def use(rows):\n    return rows * 2\n\n\nRATE = 2\n")
+    with pytest.raises(InvalidModelError, match=r"steps.py was changed after it was imported: here steps.use"):
+        travelling_code(found.Model())
+    (project / "steps.py").write_text(f"{MODEL}def use(rows):\n    return rows\n\n\nRATE = 3\n")
+    with pytest.raises(InvalidModelError, match=r"here steps.RATE is not what the file says"):
+        travelling_code(found.Model())
+    os.utime(project / "steps.py", (1, 1))
+    assert placed(travelling_code(importlib.reload(found).Model())) == {"code/steps.py": "steps.py"}
+
+
+def test_an_object_of_a_class_before_the_reload_travels_by_value(project: Path) -> None:
+    found = module(project, "again", f"{MODEL}def use(rows):\n    return rows\n")
+    before = found.Model()
+    importlib.reload(found)
+    code = travelling_code(before)
+    assert code.by_value == ("Model",)
+    code.check_tier("m", Tier.SANDBOX)
+    with pytest.raises(FormatRefusedError, match="tier 1 takes code with its source, and of Model it is not known"):
+        code.check_tier("m", Tier.LOW)
+
+
+# ---------------------------------------------------------------- what never travels
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ('PASSWORD = "Tr0ub4dor&3"', "a credential in PASSWORD"),
+        ('URL = "postgresql://me:hunter2@db.example.org/churn"', "an address with a password"),
+        ('AWS = "AKIAIOSFODNN7EXAMPLE"', "a key of a cloud account"),
+        ('connect = dict(api_key="0123456789abcdef")', "a credential in api_key"),
+        ('options = {"client_secret": "0123456789abcdef"}', "a credential in client_secret"),
+        ("KEY = '''-----BEGIN RSA PRIVATE KEY-----\nabc'''", "a private key"),
+    ],
+)
+def test_a_module_with_a_credential_is_refused(project: Path, line: str, said: str) -> None:
+    found = module(project, "with_secret", f"{MODEL}def use(rows):\n    return rows\n\n\n{line}\n")
+    with pytest.raises(InvalidModelError, match=f"with_secret.py holds what looks like {said}"):
+        travelling_code(found.Model())
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        'PASSWORD_COLUMN = "password"',
+        'pad_token = "<|endoftext|>"',
+        'password = os.environ["DB_PASSWORD"]',
+        'URL = "postgresql://{user}:{password}@db.example.org"',
+        'FIELDS = {"token": "text", "secret": "column_name"}',
+        'primary_key = "customer_number_1"',
+    ],
+)
+def test_words_about_credentials_are_none(line: str) -> None:
+    assert secret_in_source(f"import os\n{line}\n") is None
+
+
+def test_names_of_files_that_never_travel() -> None:
+    for name in (".env", "a/.git/config", "id_rsa", "server.pem", "conf/credentials.json", "service_account.json"):
+        assert forbidden_name(Path(name)) is not None, name
+    for name in ("keys.csv", "tokens.txt", "a/rates.json", "secretary.csv"):
+        assert forbidden_name(Path(name)) is None, name
+    assert is_secret("db_password", "hunter2")
+    assert not is_secret("strategy", "most_frequent")
+
+
+def test_a_connection_in_a_global_is_named(project: Path) -> None:
+    found = module(project, "connected", f"{MODEL}def use(rows):\n    return rows\n")
+    model = found.Model()
+    with (
+        contextlib.closing(sqlite3.connect(":memory:")) as model.database,
+        pytest.raises(InvalidModelError, match="an open Connection, and connections do not travel"),
+    ):
+        travelling_code(model)
+    model = found.Model()
+    model.api_key = "sk-0123456789abcdef0123456789"
+    with pytest.raises(InvalidModelError, match="The model's Model holds api_key, which looks like a credential"):
+        travelling_code(model)
+
+
+def test_a_large_array_that_a_function_drags_along_is_named() -> None:
+    big = np.zeros(2_000_000)
+
+    def answer(rows: Any) -> Any:
+        return rows * len(big)
+
+    with pytest.raises(InvalidModelError, match=r"The function answer drags big along, 16.0 MB of data \(ndarray\)"):
+        travelling_code(answer)
+
+
+# ---------------------------------------------------------------- files
+
+
+def test_files_and_folders_travel_by_their_paths(project: Path) -> None:
+    (project / "data" / "deep").mkdir(parents=True)
+    (project / "data" / "rates.csv").write_text("a,b\n")
+    (project / "data" / "deep" / "more.bin").write_bytes(b"\xff\xfe")
+    (project / "data" / ".DS_Store").write_text("")
+    (project / "one.txt").write_text("1")
+    code = travelling_code(3, ["data", "one.txt", project / "data" / "rates.csv"])
+    assert [file.placed for file in code.files] == ["data/deep/more.bin", "data/rates.csv", "one.txt"]
+    assert {file.stored for file in code.files} >= {"model_platform/files/data/rates.csv"}
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        (".env", "A=1", ".env is a hidden file"),
+        ("key.pem", "x", "looks like credentials by its name"),
+        (
+            "config.json",
+            '{"url": "https://me:hunter2@example.org"}',
+            "holds what looks like an address with a password",
+        ),
+    ],
+)
+def test_files_with_credentials_are_refused(project: Path, name: str, content: str, said: str) -> None:
+    (project / name).write_text(content)
+    with pytest.raises(InvalidModelError, match=said):
+        travelling_code(3, [name])
+
+
+def test_a_file_that_is_not_there(project: Path) -> None:
+    with pytest.raises(InvalidModelError, match=r"There is no file rates\.csv to travel"):
+        travelling_code(3, ["rates.csv"])
+
+
+# ---------------------------------------------------------------- the notebook's own functions and classes
+
+
+@pytest.fixture
+def kernel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[BlockingKernelClient]:
+    monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
+    manager, client = start_new_kernel(kernel_name="python3", cwd=str(tmp_path))
+    yield client
+    client.stop_channels()
+    manager.shutdown_kernel(now=True)
+    manager.cleanup_resources()
+
+
+def run(kernel: BlockingKernelClient, cell: str) -> str:
+    """What the cell prints; its error in words if it fails."""
+    said: list[str] = []
+
+    def hear(message: dict[str, Any]) -> None:
+        content = message["content"]
+        if message["msg_type"] == "stream" and content["name"] == "stdout":
+            said.append(content["text"])
+        elif message["msg_type"] == "error":
+            said.append("\n".join(content["traceback"]))
+
+    kernel.execute_interactive(cell, timeout=120, output_hook=hear)
+    return "".join(said)
+
+
+CELLS = """
+import dataclasses, functools, warnings
+import numpy as np
+import pandas as pd
+import xml.dom.minidom
+from sklearn.preprocessing import StandardScaler
+---
+RATE = 1.5
+scaler = StandardScaler().fit([[1.0], [2.0]])
+X = pd.DataFrame({"a": [1.0, 2.0]})
+---
+def noisy(function):
+    @functools.wraps(function)
+    def call(*given):
+        return function(*given)
+    return call
+---
+@dataclasses.dataclass
+class Config:
+    factor: int = 3
+
+config = Config(4)
+---
+class Base:
+    # a comment that a person wants to read
+    def times(self, value):
+        return value * RATE
+---
+@noisy
+def half(value):
+    return value / 2
+---
+class Mine(Base):
+    def predict(self, rows):
+        xml.dom.minidom.parseString("<a/>")
+        return scaler.transform(rows[["a"]].to_numpy())[:, 0] * config.factor + self.times(half(1.0))
+---
+from pathlib import Path
+from model_platform.capture.publish import Order, _Capture
+from model_platform.capture.subject import examine
+
+def save(model, name):
+    found = _Capture.of(Order(model, "m", example=X), examine(model), personal=False)
+    found.save(Path(name))
+    return found.code
+""".strip().split("\n---\n")
+
+ANSWERS = (
+    "import sys, json, warnings; warnings.simplefilter('ignore')\n"
+    "import mlflow.pyfunc, pandas as pd\nmodel = mlflow.pyfunc.load_model(sys.argv[1])\n"
+    "print(json.dumps(list(map(float, model.predict(pd.DataFrame({'a': [1.0, 2.0]}))))))"
+)
+
+
+def answers_elsewhere(folder: Path) -> list[float]:
+    """What a process answers that knows nothing of the notebook."""
+    done = subprocess.run(
+        [sys.executable, "-c", ANSWERS, str(folder)], capture_output=True, text=True, timeout=120, check=False, cwd="/"
+    )
+    assert done.returncode == 0, done.stderr
+    return list(json.loads(done.stdout))
+
+
+def test_classes_of_a_notebook_travel_as_text_that_a_person_can_read(
+    kernel: BlockingKernelClient, tmp_path: Path
+) -> None:
+    for cell in CELLS:
+        assert run(kernel, cell) == ""
+    told = run(kernel, "code = save(Mine(), 'first')\nprint(code.by_value, sorted(code.written.defined))")
+    assert told == "() ['Base', 'Config', 'Mine', 'half', 'noisy']\n"
+    (written,) = (tmp_path / "first" / "code").glob("notebook_*.py")
+    source = written.read_text()
+    assert "    # a comment that a person wants to read\n" in source
+    assert "RATE = 1.5\n" in source
+    assert "import numpy" not in source
+    assert "@noisy\ndef half(value):" in source
+    assert b"code" not in (tmp_path / "first" / "python_model.pkl").read_bytes()  # it refers to the text, and no more
+    assert answers_elsewhere(tmp_path / "first") == json.loads(run(kernel, "print(Mine().predict(X).tolist())"))
+    assert run(kernel, "print(Mine.__module__, half.__module__)") == "__main__ __main__\n"
+
+
+def test_the_definition_that_answers_is_the_one_that_travels(kernel: BlockingKernelClient, tmp_path: Path) -> None:
+    for cell in CELLS:
+        run(kernel, cell)
+    run(kernel, "def answer(rows):\n    return rows['a'] * 2")
+    run(kernel, "first = answer")
+    run(kernel, "def answer(rows):\n    return rows['a'] * 30")
+    assert run(kernel, "print(save(answer, 'new').by_value)") == "()\n"
+    assert run(kernel, "print(save(first, 'old').by_value)") == "('answer',)\n"
+    assert answers_elsewhere(tmp_path / "new") == [30.0, 60.0]
+    assert answers_elsewhere(tmp_path / "old") == [2.0, 4.0]
+
+
+def test_what_has_no_text_of_its_own_travels_by_value(kernel: BlockingKernelClient, tmp_path: Path) -> None:
+    for cell in CELLS:
+        run(kernel, cell)
+    run(kernel, "def maker(factor):\n    def inner(rows):\n        return rows['a'] * factor\n    return inner")
+    assert run(kernel, "print(save(maker(5), 'made').by_value)") == "('maker.<locals>.inner',)\n"
+    assert run(kernel, "print(save(lambda rows: rows['a'] + 1, 'small').by_value)") == "('<lambda>',)\n"
+    assert answers_elsewhere(tmp_path / "made") == [5.0, 10.0]
+    assert answers_elsewhere(tmp_path / "small") == [2.0, 3.0]
+
+
+def test_what_a_notebook_must_not_send(kernel: BlockingKernelClient) -> None:
+    for cell in CELLS:
+        run(kernel, cell)
+    run(kernel, "API_KEY = 'sk-0123456789abcdef0123456789'\ndef secretive(rows):\n    return rows['a'] * len(API_KEY)")
+    assert "uses API_KEY, which looks like a credential" in run(kernel, "save(secretive, 'no')")
+    run(
+        kernel,
+        "import sqlite3\ndatabase = sqlite3.connect(':memory:')\ndef asking(rows):\n    return rows['a'] if database else 0",
+    )
+    assert "uses database: an open Connection" in run(kernel, "save(asking, 'no')")
+    run(kernel, "big = pd.DataFrame(np.zeros((1000, 2000)))\ndef dragging(rows):\n    return rows['a'] * len(big)")
+    assert "The function dragging drags big along, 16.0 MB" in run(kernel, "save(dragging, 'no')")
+    run(kernel, "class Dragging:\n    def predict(self, rows):\n        return rows['a'] * len(big)")
+    assert "drags big along, 16.0 MB" in run(kernel, "save(Dragging(), 'no')")
