@@ -11,6 +11,8 @@ from pathlib import Path
 
 from model_platform.capture.editable import editable_modules, is_editable
 
+Stamp = tuple[tuple[str, int], ...]
+
 
 @dataclass(frozen=True)
 class _Installed:
@@ -59,9 +61,13 @@ def _holds(name: str, file: Path) -> bool:
     return file.is_relative_to(root) and f"\n{file.relative_to(root).as_posix()}," in f"\n{record}"
 
 
+def stamp_of_installed() -> Stamp:
+    """Another one when a folder of `sys.path` has changed, as by `%pip install`."""
+    return tuple((path, _changed(path)) for path in sys.path)
+
+
 def _installed() -> _Installed:
-    """What is installed now: read again when a folder of `sys.path` has changed, as by `%pip install`."""
-    return _read(tuple((path, _changed(path)) for path in sys.path))
+    return _read(stamp_of_installed())
 
 
 def _changed(path: str) -> int:
@@ -72,7 +78,7 @@ def _changed(path: str) -> int:
 
 
 @lru_cache(maxsize=1)
-def _read(_paths: tuple[tuple[str, int], ...]) -> _Installed:
+def _read(_stamp: Stamp) -> _Installed:
     places = {
         path.resolve(): distribution.metadata["Name"]
         for distribution in importlib.metadata.distributions()

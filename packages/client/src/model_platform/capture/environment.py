@@ -10,12 +10,14 @@ import socket
 import sys
 import sysconfig
 from collections.abc import Iterable
+from functools import lru_cache
 from pathlib import Path
 
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
 from model_platform.capture import wheels
+from model_platform.capture.distributions import Stamp, stamp_of_installed
 from model_platform.capture.indexes import configured_indexes, indexes_by_package
 from model_platform.capture.packages import origin_of
 from model_platform_core.environments import LOCK_FILE, WHEELS_FOLDER, EnvironmentRecord, PackageOrigin, Source
@@ -33,6 +35,11 @@ def pinned(names: Iterable[str]) -> list[str]:
 
 def closure(names: Iterable[str]) -> list[str]:
     """These distributions and whatever they require that is installed, as `name==version`, sorted."""
+    return list(_closure(frozenset(names), stamp_of_installed()))
+
+
+@lru_cache(maxsize=32)
+def _closure(names: frozenset[str], _stamp: Stamp) -> tuple[str, ...]:
     seen: set[tuple[str, str]] = set()
     waiting = [Requirement(name) for name in names]
     while waiting:
@@ -43,7 +50,7 @@ def closure(names: Iterable[str]) -> list[str]:
             continue
         seen |= new
         waiting += _requirements(name, {extra for _, extra in new})
-    return pinned({name for name, _ in seen})
+    return tuple(pinned({name for name, _ in seen}))
 
 
 def not_required_by(names: Iterable[str], more: Iterable[str]) -> set[str]:
@@ -62,11 +69,10 @@ def record_environment(names: Iterable[str], folder: Path | None = None) -> Envi
         such packages are recorded as works here, not elsewhere.
     """
     packages = closure(names)
-    by_package = indexes_by_package(Path.cwd())
+    by_package, stamp = indexes_by_package(Path.cwd()), stamp_of_installed()
     origins = {}
     for name in (package.partition("==")[0] for package in packages):
-        distribution = importlib.metadata.distribution(name)
-        origins[name] = origin_of(distribution, by_package.get(name)) or _travelling(distribution, folder)
+        origins[name] = _origin(name, by_package.get(name), stamp) or _travelling(name, folder)
     record = EnvironmentRecord(
         python=platform.python_version(),
         platform=sysconfig.get_platform(),
@@ -85,12 +91,17 @@ def record_environment(names: Iterable[str], folder: Path | None = None) -> Envi
     return record
 
 
-def _travelling(distribution: importlib.metadata.Distribution, folder: Path | None) -> PackageOrigin:
+@lru_cache(maxsize=2048)
+def _origin(name: str, index: str | None, _stamp: Stamp) -> PackageOrigin | None:
+    return origin_of(importlib.metadata.distribution(name), index)
+
+
+def _travelling(name: str, folder: Path | None) -> PackageOrigin:
     """A package that is on no index: as a wheel in the version's folder."""
     if folder is None:
         return _only_here("it was installed from a folder")
     try:
-        path = wheels.pack(distribution, folder / WHEELS_FOLDER)
+        path = wheels.pack(importlib.metadata.distribution(name), folder / WHEELS_FOLDER)
     except wheels.CannotPackError as reason:
         return _only_here(str(reason))
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
