@@ -119,10 +119,10 @@ def changes_since(
         path = one.resolve().relative_to(root)
         before = committed(path)
         if path.suffix == ".ipynb":
-            known, now = cells_of_notebook(before or "") or [], _cells_now(one, ran)
-            if before is not None and _same(known, now):
+            known, (saved, others) = cells_of_notebook(before or "") or [], _cells_now(one, ran)
+            if before is not None and _same(known, saved) and not others:
                 continue
-            before, after = None if before is None else as_script(known), as_script(now)
+            before, after = None if before is None else as_script(known), as_script([*saved, *others])
         else:
             after = one.read_text(encoding="utf-8", errors="replace")
             if after == before:
@@ -141,8 +141,8 @@ def changes_since(
     return Changes(bool(patch), text, tuple(notes))
 
 
-def _cells_now(file: Path, ran: Sequence[str]) -> list[str]:
-    """The cells as they are: those of the saved file, and behind them those that ran and are not in it.
+def _cells_now(file: Path, ran: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The cells as they are: those of the saved file, and those that ran and are not in it.
 
     A cell that ran again in another wording, which is the saved one, counts in that one.
     """
@@ -155,7 +155,7 @@ def _cells_now(file: Path, ran: Sequence[str]) -> list[str]:
         later = [one for one in ran[at + 1 :] if one.strip() in known]
         if not any(_alike(cell, one) for one in later[:_MOST_COMPARED]):
             others.append(cell)
-    return [*(saved or []), *others]
+    return saved or [], others
 
 
 def _only_asks(cell: str) -> bool:
