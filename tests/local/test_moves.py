@@ -119,9 +119,11 @@ def test_what_has_moved_stays_there_under_the_next_server_and_when_its_runner_di
     moving.target.end()
     moving.target = moving.another()
     assert program(moving) == own
+    before = moving.processes(REF, "v1")
     moving.kill_runner(REF, "v1")
     with maintained(moving.target):
-        wait_until(lambda: observed(moving).state is RunnerState.READY and moving.processes(REF, "v1"), 30)
+        wait_until(lambda: moving.processes(REF, "v1") not in ([], before), 30)
+        wait_until(lambda: observed(moving).state is RunnerState.READY, 30)
         assert program(moving) == own
     assert moving.target.call(f"/{REF}", PAIR, None) == [{"prediction": 3.0}]
 
@@ -272,6 +274,24 @@ def test_an_own_environment_that_was_removed_is_built_again(moving: LocalHarness
         wait_until(lambda: observed(moving).state is not RunnerState.READY, 30)
         wait_until(lambda: observed(moving).state is RunnerState.READY, 90)
     assert moving.target.call(f"/{REF}", PAIR, None) == [{"prediction": 3.0}]
+
+
+def test_when_more_is_found_that_the_model_needs_it_moves_once_more(moving: LocalHarness, small: SavedModel) -> None:
+    """What custom code imports while it answers is found out after the publish; the lock is another one then."""
+    plan = models.plan(small)
+    bring_up(moving.target, plan)
+    with maintained(moving.target):
+        until_successor(moving)
+        moving.target.take_over(REF, "v1")
+        wait_until(lambda: len(moving.processes(REF, "v1")) == 1, 30)
+        first = program(moving)
+        moving.target.run(replace(plan, environment=models.environment((*small.packages, "iniconfig==2.0.0"))))
+        until_successor(moving)
+        assert moving.target.prune_environments() == [], "an environment was removed in which a runner runs"
+        moving.target.take_over(REF, "v1")
+        wait_until(lambda: len(moving.processes(REF, "v1")) == 1, 30)
+        assert program(moving) != first
+        assert [one.key for one in moving.target.prune_environments()] == [first.parents[1].name]
 
 
 def test_pruning_removes_what_no_deployment_uses(moving: LocalHarness, small: SavedModel) -> None:

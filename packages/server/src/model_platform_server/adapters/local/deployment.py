@@ -20,7 +20,8 @@ from model_platform_server.ports import Observation, RunnerPlan, RunnerState
 
 _plan = TypeAdapter(RunnerPlan)
 _PLAN_FILE = "plan.json"
-_OWN_FILE = "own-environment"  # is there once the model's own environment has taken over
+_HOMES_FILE = "environments.json"  # those that have taken over, by their hashes, the newest last
+_homes = TypeAdapter(list[str])
 
 
 def read_plan(folder: Path) -> RunnerPlan | None:
@@ -32,7 +33,7 @@ def read_plan(folder: Path) -> RunnerPlan | None:
 
 
 class Deployment:
-    """Runs the replicas of a plan: in the model's own environment, or in a borrowed one until its own takes over.
+    """Runs the replicas of a plan: in an environment built for its model, or in a borrowed one until that takes over.
 
     For that, successors come up beside the runners. They get no request before they have taken over.
 
@@ -45,7 +46,8 @@ class Deployment:
     """
 
     def __init__(self, folder: Path, plan: RunnerPlan, around: Surroundings) -> None:
-        self.own = (folder / _OWN_FILE).exists()
+        self._taken_over = _homes.validate_json(files.read(folder / _HOMES_FILE) or "[]")
+        self._next: str | None = None
         self.refused: Failure | None = None
         self._needs: Needs | None = None
         self.answered_since: float | None = None
@@ -56,7 +58,8 @@ class Deployment:
         self._around = around
         self.plan = plan
         self.runners = [Runner(path.parent, plan, around) for path in sorted(folder.glob("*/runner.json"))]
-        self._succeeding = not self.own and any(runner.record.own for runner in self.runners)
+        unproven = {runner.record.home for runner in self.runners} - {None, *self._taken_over}
+        self._next = next(iter(unproven), None)
         self._complete()
 
     @property
@@ -100,16 +103,21 @@ class Deployment:
 
     # ---------------------------------------------------------------- its own environment
 
-    def succeed(self) -> None:
-        """The model's own environment is there: have runners in it come up beside the others."""
-        if not self.own and self.refused is None and not self._succeeding:
-            self._succeeding = True
+    @property
+    def home(self) -> str | None:
+        """The hash of the environment in which it runs; None for a borrowed one."""
+        return self._taken_over[-1] if self._taken_over else None
+
+    def succeed(self, home: str) -> None:
+        """An environment was built for the model: have runners in it come up beside the others."""
+        if home not in (self.home, self._next) and self.refused is None:
+            self._next = home
             self._complete()
 
     @property
     def moving(self) -> bool:
         """Whether successors are on their way."""
-        return self._succeeding
+        return self._next is not None
 
     @property
     def successor(self) -> Runner | None:
@@ -117,18 +125,20 @@ class Deployment:
         found = self._successors()
         return found[0] if found and all(runner.answers for runner in found) else None
 
-    def take_over(self) -> None:
-        """Serve from the model's own environment from now on; the runners before go when nobody calls them any more."""
-        if self.own:
+    def take_over(self, home: str | None = None) -> None:
+        """Serve from there from now on, or from where successors are; those before go when nobody calls them any more."""
+        home = home or self._next
+        if home in (None, self.home):
             return
         files.private_folder(self._folder)
-        files.replace(self._folder / _OWN_FILE, "")
-        self.own, self._succeeding, self.refused = True, False, None
+        homes = [one for one in self._taken_over if one != home] + [str(home)]
+        files.replace(self._folder / _HOMES_FILE, _homes.dump_json(homes).decode())
+        self._taken_over, self._next, self.refused = homes, None, None
         self._complete()
 
     def refuse(self, failure: Failure) -> None:
         """The successors do not do, for this reason: what served before goes on serving."""
-        self._succeeding, self.refused = False, failure
+        self._next, self.refused = None, failure
 
     # ---------------------------------------------------------------- what it does
 
@@ -147,7 +157,7 @@ class Deployment:
         """Where requests are to go: to those that serve the plan, and until all of them answer, to those before."""
         current = self._current()
         if not all(runner.answers for runner in current):
-            current = [runner for runner in self.runners if self.own or not runner.record.own]
+            current = [runner for runner in self.runners if self._proven(runner)]
         return tuple(runner.socket for runner in current if runner.answers)
 
     def release(self, now: float) -> None:
@@ -155,8 +165,8 @@ class Deployment:
         current = self._current()
         complete = all(runner.answers for runner in current)
         for runner in [one for one in self.runners if one not in current and one not in self._successors()]:
-            refused = runner.record.own and not self.own
-            if runner.socket not in self.sent and (complete or refused or not runner.answers):
+            unneeded = complete or not self._proven(runner) or not runner.answers
+            if runner.socket not in self.sent and unneeded:
                 runner.leave(now)
             if runner.gone:
                 runner.forget()
@@ -187,21 +197,25 @@ class Deployment:
     def _complete(self) -> None:
         """A runner for each replica of the plan, and its successor where that is on its way."""
         there = {runner.id: runner for runner in self.runners}
-        for own in {self.own, self.own or self._succeeding}:
-            for name in self._names(own=own):
+        for home in [self.home, self._next] if self._next else [self.home]:
+            for name in self._names(home):
                 if name in there:
                     there[name].plan = self.plan
                 else:
-                    self.runners.append(Runner(self._folder / name, self.plan, self._around, own=own))
+                    self.runners.append(Runner(self._folder / name, self.plan, self._around, home))
 
     def _current(self) -> list[Runner]:
-        wanted = self._names(own=self.own)
+        wanted = self._names(self.home)
         return [runner for runner in self.runners if runner.id in wanted]
 
     def _successors(self) -> list[Runner]:
-        wanted = self._names(own=True) if self._succeeding else []
+        wanted = self._names(self._next) if self._next else []
         return [runner for runner in self.runners if runner.id in wanted]
 
-    def _names(self, *, own: bool) -> list[str]:
-        digest = runner_digest(self.plan, own=own)
+    def _proven(self, runner: Runner) -> bool:
+        """Whether it runs where answers were proven: no other may get a call."""
+        return runner.record.home is None or runner.record.home in self._taken_over
+
+    def _names(self, home: str | None) -> list[str]:
+        digest = runner_digest(self.plan, home)
         return [f"{digest}-{number}" for number in range(self.plan.deployment.replicas)]

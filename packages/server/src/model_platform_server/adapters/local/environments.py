@@ -9,7 +9,7 @@ import os
 import platform
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,7 +80,11 @@ class Environments:
 
     def built(self, plan: RunnerPlan) -> Environment | None:
         """The one that was built for what the model needs."""
-        found = interpreter(self._folder / needs_of(plan).key / "bin" / "python")
+        return self.at(needs_of(plan).key)
+
+    def at(self, key: str) -> Environment | None:
+        """The one of this hash."""
+        found = interpreter(self._folder / key / "bin" / "python")
         return Environment(found) if found else None
 
     def borrowed(self, plan: RunnerPlan) -> Environment | None:
@@ -208,6 +212,12 @@ class Environments:
             raise StorageUnavailableError(f"{self._folder / key} cannot be removed: {error.strerror}.") from error
         finally:
             shutil.rmtree(goes, ignore_errors=True)
+
+    def remove_wheels(self, keep: Container[str]) -> None:
+        """Remove what was laid out beside borrowed environments, but for these hashes."""
+        for folder in self._folder.glob(f"{locked.LAID_OUT}*"):
+            if folder.name.removeprefix(locked.LAID_OUT) not in keep:
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 def end_builds(folder: Path) -> int:

@@ -16,6 +16,7 @@ from model_platform_server.adapters.local import files
 from model_platform_server.adapters.local.requirements import Needs
 from model_platform_server.adapters.local.uv import Uv
 
+LAID_OUT = ".wheels-"
 _CHUNK = 1 << 20
 
 
@@ -76,7 +77,7 @@ def lay_out(needs: Needs, folder: Path) -> tuple[str, ...]:
     """
     if not needs.wheels:
         return ()
-    final = folder / f".wheels-{needs.key}"
+    final = folder / f"{LAID_OUT}{needs.key}"
     if not final.is_dir():
         check_wheels(needs)
         with files.storing(final), tempfile.TemporaryDirectory(dir=folder, prefix=".making-") as made:

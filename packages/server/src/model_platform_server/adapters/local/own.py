@@ -30,20 +30,20 @@ class Moves:
         self._policy = policy
         self._builder = Builder(environments, policy)
 
-    def environment(self, plan: RunnerPlan, *, own: bool) -> Environment:
-        """Where a runner starts.
+    def environment(self, plan: RunnerPlan, home: str | None) -> Environment:
+        """Where a runner starts: in the environment of this hash, or in the borrowed one.
 
         Raises
         ------
         EnvironmentFailedError
             If that is not there any more.
         """
-        found = self._environments.built(plan) if own else self._environments.borrowed(plan)
+        found = self._environments.at(home) if home else self._environments.borrowed(plan)
         if found is not None:
             return found
         why = "The environment that was built for the model is not there any more."
         raise EnvironmentFailedError(
-            why if own else self._environments.why_not_borrowed(plan),
+            why if home else self._environments.why_not_borrowed(plan),
             hint=f"%mp_deploy {plan.deployment.model.rpartition('.')[2]}:{plan.deployment.version}",
         )
 
@@ -56,13 +56,13 @@ class Moves:
             except ModelPlatformError:
                 continue  # the version's folder cannot be read: told by who looks after the endpoint
             there, stuck = self._environments.has(key), _lacks_environment(deployment)
-            if not there and (stuck or deployment.own or self._is_due(deployment, now)):
+            if not there and (stuck or deployment.home == key or self._is_due(deployment, now)):
                 wanted[key] = deployment.plan
             with deployment.lock:
-                if there and deployment.own and stuck:
+                if there and stuck and deployment.home == key:
                     deployment.forget_failures()
                 elif there and (stuck or self._policy.own is not OwnEnvironments.NEVER):
-                    deployment.succeed()
+                    deployment.succeed(key)
         self._builder.want(wanted)
 
     def _is_due(self, deployment: Deployment, now: float) -> bool:
@@ -76,10 +76,10 @@ class Moves:
         if seen.failure is not None and _lacks_environment(deployment):
             failure = seen.failure.model_copy(update={"message": f"{seen.failure.message} {said[1]}"})
             return replace(seen, failure=failure, successor=deployment.successor is not None)
-        if deployment.own or seen.state is not RunnerState.READY:
+        if seen.state is not RunnerState.READY:
             return seen
-        reason, words = said
-        return replace(seen, borrowed=Borrowed(reason, words), successor=deployment.successor is not None)
+        borrowed = Borrowed(*said) if deployment.home is None else None
+        return replace(seen, borrowed=borrowed, successor=deployment.successor is not None)
 
     def _stage_words(self, deployment: Deployment) -> tuple[str, str]:
         """A word and a sentence on how far a deployment's own environment is."""
@@ -139,6 +139,7 @@ class Moves:
         unused = [one for one in self.infos(deployments) if one.state is EnvironmentState.BUILT and not one.used_by]
         for one in unused:
             self._environments.remove(one.key)
+        self._environments.remove_wheels(keep=self._users(deployments)[0])
         return unused
 
     def _users(self, deployments: Sequence[Deployment]) -> tuple[dict[str, set[str]], dict[str, Needs]]:
@@ -152,6 +153,9 @@ class Moves:
                 continue
             users.setdefault(key, set()).add(str(deployment.plan.ref))
             needs[key] = deployment.needs
+            if deployment.home:
+                users.setdefault(deployment.home, set()).add(str(deployment.plan.ref))
+                needs.setdefault(deployment.home, deployment.needs)
         return users, needs
 
     def end(self) -> None:

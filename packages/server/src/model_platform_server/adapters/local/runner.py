@@ -36,13 +36,14 @@ _MINUTE = 60.0
 class Surroundings:
     """What all runners of a target share.
 
-    `command` gives the command line and environment for a plan and a file, in the model's own environment or a borrowed.
+    `command` gives the command line and environment for a plan and a file, in an environment that was built (by its
+    hash) or in the borrowed one (None).
     """
 
     sockets: Path
     revoked: Path
     url: Callable[[], str]
-    command: Callable[[RunnerPlan, Path, bool], tuple[list[str], dict[str, str]]]
+    command: Callable[[RunnerPlan, Path, str | None], tuple[list[str], dict[str, str]]]
     limits: CallLimits
     patience: Patience
 
@@ -50,11 +51,11 @@ class Surroundings:
 class RunnerRecord(Observed):
     """What is known of a runner. Times are seconds since the epoch.
 
-    `ready` and `ended_for` are about the process as it runs now; `leaves_by` is set once it was told to finish. `own`
-    tells whether it runs in the model's own environment, or in a borrowed one.
+    `ready` and `ended_for` are about the process as it runs now; `leaves_by` is set once it was told to finish. `home`
+    is the hash of the environment that was built for it, None for one that runs in a borrowed environment.
     """
 
-    own: bool = False
+    home: str | None = None
     process: ProcessIdentity | None = None
     began: float = 0.0
     ready: bool = False
@@ -69,17 +70,17 @@ class RunnerRecord(Observed):
     failure: Failure | None = None
 
 
-def runner_digest(plan: RunnerPlan, *, own: bool) -> str:
+def runner_digest(plan: RunnerPlan, home: str | None) -> str:
     """The same for plans that a running runner serves alike; another one means that it has to be replaced.
 
     Parameters
     ----------
-    own
-        Whether the runner is one in the model's own environment.
+    home
+        The hash of the environment that was built for it; None for a borrowed one.
     """
     spec = plan.deployment
     told = [spec.model, spec.version, spec.artifact_sha256, spec.resources.cpu, spec.resources.memory]
-    return digest_of([*told, plan.access, dict(plan.public_keys), str(plan.directory), own])[7:15]
+    return digest_of([*told, plan.access, dict(plan.public_keys), str(plan.directory), home])[7:15]
 
 
 class Runner:
@@ -87,17 +88,17 @@ class Runner:
 
     Parameters
     ----------
-    own
-        Whether it is to run in the model's own environment; one that has run before stays where it was.
+    home
+        The environment in which it is to run; one that has run before stays where it was.
     """
 
-    def __init__(self, folder: Path, plan: RunnerPlan, around: Surroundings, *, own: bool = False) -> None:
+    def __init__(self, folder: Path, plan: RunnerPlan, around: Surroundings, home: str | None = None) -> None:
         self.id = folder.name
         self.plan = plan
         self._folder = folder
         self._around = around
         written = files.read(folder / "runner.json")
-        self.record = RunnerRecord.model_validate_json(written) if written else RunnerRecord(own=own)
+        self.record = RunnerRecord.model_validate_json(written) if written else RunnerRecord(home=home)
         name = f"{plan.ref}/{plan.deployment.name}/{self.id}"
         self._short = around.sockets / hashlib.sha256(name.encode()).hexdigest()[:16]
         self.figures: deque[tuple[float, Figures]] = deque()
@@ -203,7 +204,7 @@ class Runner:
     def _start(self, now: float) -> None:
         files.private_folder(self._folder)
         try:
-            command, environment = self._around.command(self.plan, self.configuration_file, self.record.own)
+            command, environment = self._around.command(self.plan, self.configuration_file, self.record.home)
             files.replace(self.configuration_file, json.dumps(self._configuration(), indent=1))
             for path in (self.socket, self.control_socket):
                 path.unlink(missing_ok=True)

@@ -115,8 +115,8 @@ class LocalTarget:
         if deployment is not None:
             with deployment.lock:
                 deployment.forget_failures()
-                if not deployment.sockets() and self._environments.built(plan) is not None:
-                    deployment.take_over()  # nothing answers that could go on
+                if not deployment.sockets() and self._environments.has(key := deployment.needs.key):
+                    deployment.take_over(key)  # nothing answers that could go on
 
     def run(self, plan: RunnerPlan) -> None:
         """See to it that the plan's replicas run."""
@@ -125,8 +125,8 @@ class LocalTarget:
         if deployment is None:
             folder = self._state / "deployments" / str(plan.ref.zone) / plan.ref.name / plan.deployment.name
             deployment = Deployment(folder, plan, self._around)
-            if self._environments.built(plan) is not None:
-                deployment.take_over()
+            if self._environments.has(deployment.needs.key):
+                deployment.take_over(deployment.needs.key)
             with self._lock:
                 self._deployments[plan.ref, plan.deployment.name] = deployment
         with deployment.lock:
@@ -360,9 +360,9 @@ class LocalTarget:
                 log.warning("what runs cannot be looked after: %s", error)
             self._trouble = error.message
 
-    def _command(self, plan: RunnerPlan, configuration: Path, own: bool) -> tuple[list[str], dict[str, str]]:
+    def _command(self, plan: RunnerPlan, configuration: Path, home: str | None) -> tuple[list[str], dict[str, str]]:
         """How a runner is started: its model's Python, the overlay, and an environment without anything of ours."""
-        environment = self._moves.environment(plan, own=own)
+        environment = self._moves.environment(plan, home)
         python = environment.interpreter
         overlay = self._overlays.make(python, lambda _words: None)
         safe = ["-P"] if python.version >= (3, 11) else []
