@@ -16,7 +16,7 @@ from model_platform.capture.distributions import distributions_of
 from model_platform.capture.environment import not_required_by, pinned
 from model_platform.capture.modules import modules_of
 from model_platform.capture.quiet import import_mlflow, quiet
-from model_platform.capture.subject import PYFUNC, SKLEARN, Subject
+from model_platform.capture.subject import PYFUNC, SKLEARN, Subject, is_python_model
 from model_platform.capture.table import Form
 from model_platform.capture.travelling import TravellingCode
 from model_platform.capture.wrapper import python_model
@@ -68,7 +68,8 @@ def save(
     import_mlflow(subject.flavour)
     with quiet(), tempfile.TemporaryDirectory(prefix="model-platform-") as temporary, code.by_reference():
         try:
-            options["code_paths"] = code.write_modules(Path(temporary), wrapped=subject.flavour == PYFUNC) or None
+            wrapped = subject.flavour == PYFUNC and not is_python_model(subject.model)
+            options["code_paths"] = code.write_modules(Path(temporary), wrapped=wrapped) or None
             if subject.flavour == SKLEARN:
                 return _save_sklearn(subject, folder, distributions, options)
             return _save_other(subject, folder, form, distributions, options)
@@ -102,7 +103,7 @@ def _save_other(
     if subject.flavour == PYFUNC:
         flavour.save_model(
             str(folder),
-            python_model=python_model(subject, form or Form.FRAME),
+            python_model=subject.model if is_python_model(subject.model) else python_model(subject, form or Form.FRAME),
             pip_requirements=pinned(names),
             **_noted(options, _of_object(subject)),
         )

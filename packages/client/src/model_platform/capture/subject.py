@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import sys
 import tempfile
 from collections.abc import Callable, Mapping
@@ -103,6 +104,10 @@ def examine(model: Any, answers: str | None = None) -> Subject:
     kind = f"{known}{type(model).__name__}"
     if flavour in _ANSWER_BY_FLAVOUR and answers is None:
         return Subject(model, method, flavour, kind, ask=_through(flavour, model))
+    if is_python_model(model):
+        with_context = "context" in inspect.signature(model.predict).parameters
+        ask = (lambda rows: model.predict(None, rows)) if with_context else model.predict
+        return Subject(model, method, PYFUNC, f"MLflow {type(model).__name__}", ask=ask)
     if not callable(getattr(model, method, None)):
         raise InvalidModelError(_has_no(model, method), hint=_other_method(model))
     _check_fitted(model)
@@ -121,6 +126,12 @@ def _through(flavour: str, model: Any) -> Callable[[Any], Any]:
             first = str(error).splitlines()[0][:300] if str(error) else type(error).__name__
             raise InvalidModelError(f"The {type(model).__name__} cannot be run by {flavour}: {first}") from error
     return answer
+
+
+def is_python_model(model: Any) -> bool:
+    """Whether it is a model by MLflow's own class for code of the user's."""
+    pyfunc = sys.modules.get("mlflow.pyfunc")
+    return pyfunc is not None and isinstance(model, pyfunc.PythonModel)
 
 
 def _is_function(model: Any) -> bool:
