@@ -12,6 +12,7 @@ from model_platform.capture.environment import record_environment
 from model_platform.capture.upload import list_files, upload
 from model_platform.client import Client
 from model_platform.display.progress import Progress
+from model_platform_core.environments import EnvironmentRecord
 from model_platform_core.lineage import Lineage
 from model_platform_core.models import ModelVersion
 from model_platform_core.refs import ModelRef
@@ -52,12 +53,26 @@ def save_small(folder: Path, predict: str = SUM, *, load: str = "pass", padding:
 
 
 def publish_small(
-    client: Client, name: str, predict: str = SUM, *, load: str = "pass", padding: int = 0
+    client: Client,
+    name: str,
+    predict: str = SUM,
+    *,
+    load: str = "pass",
+    padding: int = 0,
+    environment: EnvironmentRecord | None = None,
 ) -> ModelVersion:
-    """Publish one, as the client publishes: announce, upload, finish, register with a key."""
+    """Publish one, as the client publishes: announce, upload, finish, register with a key.
+
+    Parameters
+    ----------
+    environment
+        Where it was made; by default here.
+    """
     ref = str(ModelRef.parse(name).within(client.zone))
     with tempfile.TemporaryDirectory() as temporary:
         folder = save_small(Path(temporary, "model"), predict, load=load, padding=padding)
         upload_id = upload(client, ref, folder, list_files(folder), Progress.silent())
-    request = RegisterVersion(upload=upload_id, lineage=Lineage(environment=record_environment({"numpy"})))
+    request = RegisterVersion(
+        upload=upload_id, lineage=Lineage(environment=environment or record_environment({"numpy"}))
+    )
     return client.register(ref, request, uuid.uuid4().hex)
