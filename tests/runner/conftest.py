@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 import os
+import pickle
 import shutil
 import signal
 import subprocess
@@ -21,6 +22,7 @@ from typing import Any
 import httpx
 import jwt
 import pytest
+import yaml
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 WAIT_SECONDS = 60.0
@@ -330,5 +332,67 @@ def served(models: dict[str, Saved], launch: Launch) -> Callable[[str], Runner]:
             running[name] = launch(models[name].directory)
             running[name].wait_for_event("ready")
         return running[name]
+
+    return serve
+
+
+@pytest.fixture(scope="session")
+def described(tmp_path_factory: pytest.TempPathFactory, launch: Launch) -> Callable[[str], tuple[Any, Any, list[str]]]:
+    """Runners of models whose rows are described beside the signature: calls, the row of the example, what is told."""
+    sys.path.insert(0, str(CODE))
+    import machines
+
+    folder = tmp_path_factory.mktemp("described")
+    running: dict[str, Runner] = {}
+    tensor = {"type": "tensor", "name": "image", "tensor-spec": {"dtype": "float32", "shape": [-1, 2, 3]}}
+    weight = {"type": "tensor", "name": "weight", "tensor-spec": {"dtype": "int16", "shape": [-1]}}
+    kinds: dict[str, tuple[list[dict[str, Any]], dict[str, Any], Any, list[str]]] = {
+        "texts": (
+            [{"type": "string"}],
+            {"form": "series", "columns": {"": {"dtype": "str", "nullable": True}}, "name": "comment"},
+            "text",
+            ["A list; each row is one string (may be null)."],
+        ),
+        "images": (
+            [{**tensor, "name": None}],
+            {"form": "array", "columns": {"": {"missing": "nan"}}},
+            [[0.5] * 3] * 2,
+            ["each row is a nested list", "2 × 3", "number or null"],
+        ),
+        "arrays": (
+            [tensor, weight],
+            {"form": "arrays", "columns": {"image": {}, "weight": {}}},
+            {"image": [[0.5] * 3] * 2, "weight": 1},
+            ["object of nested lists", "2 × 3", "one value", "whole number"],
+        ),
+        "days": (
+            [{"type": "datetime", "name": "day", "required": True}, {"type": "integer", "name": "n", "required": True}],
+            {
+                "form": "frame",
+                "columns": {"day": {"dtype": "datetime64[ns, Europe/Berlin]"}, "n": {"dtype": "uint8"}},
+                "index": ["day"],
+            },
+            {"day": "2024-01-31T12:00:00Z", "n": 1},
+            ["The index of the rows; Taken in the time zone Europe/Berlin"],
+        ),
+    }
+
+    def serve(kind: str) -> tuple[Any, Any, list[str]]:
+        inputs, rows, row, said = kinds[kind]
+        if kind not in running:
+            directory = folder / kind
+            directory.mkdir()
+            shutil.copytree(CODE, directory / "code", ignore=shutil.ignore_patterns("__pycache__"))
+            (directory / "model.pkl").write_bytes(pickle.dumps(machines.Constant()))
+            given = [{key: value for key, value in each.items() if value is not None} for each in inputs]
+            document = {
+                "flavors": {"sklearn": {"pickled_model": "model.pkl", "code": "code"}},
+                "signature": {"inputs": json.dumps(given)},
+                "metadata": {"model_platform": {"schema": 1, "rows_independent": True, "rows": rows}},
+            }
+            (directory / "MLmodel").write_text(yaml.safe_dump(document))
+            running[kind] = launch(directory)
+            running[kind].wait_for_event("ready")
+        return running[kind].calls, row, said
 
     return serve

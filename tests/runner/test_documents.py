@@ -193,3 +193,25 @@ def test_a_page_escapes_what_a_model_brings(launch: Any, models: Any, tmp_path: 
     body = snippet[snippet.index("-d ") + 3 : snippet.rindex(" \\\n")]
     shown = subprocess.run(["sh", "-c", f"printf %s {body}"], capture_output=True, text=True, check=True).stdout
     assert json.loads(shown) == [{name: "</pre><b>"}]
+
+
+@pytest.mark.parametrize("kind", ["texts", "images", "arrays", "days"])
+def test_documents_of_other_kinds_of_rows(described: Any, kind: str) -> None:
+    """What the schema shows is taken, in every protocol that the page names; the page says what a row is."""
+    calls, row, said = described(kind)
+    document = calls.get("/schema").json()
+    assert document["example"]["request"] == [row]
+    jsonschema.validate([row], document["input"])
+    answer = calls.post("/", json=[row])
+    assert answer.status_code == 200, answer.text
+    jsonschema.validate(answer.json(), document["output"])
+    assert calls.post("/v1/models/churn:predict", json={"instances": [row]}).status_code == 200
+    assert calls.post("/invocations", json={"instances": [row]}).status_code == 200
+    tensors = calls.get("/v2/models/churn").json()["inputs"]
+    values = row if isinstance(row, dict) else {tensors[0]["name"]: row}
+    inputs = [each | {"shape": [1, *each["shape"][1:]], "data": [values[each["name"]]]} for each in tensors]
+    assert calls.post("/v2/models/churn/infer", json={"inputs": inputs}).status_code == 200
+    text = re.sub(r"<[^>]+>", " ", calls.get("/").text)
+    for part in said:
+        assert part in text
+    jsonschema.Draft202012Validator.check_schema(calls.get("/openapi.json").json()["components"]["schemas"]["Row"])

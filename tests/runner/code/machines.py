@@ -30,3 +30,11 @@ class Counting:
         answers = np.arange(self.seen, self.seen + len(rows))
         self.seen += len(rows)
         return answers
+
+
+class Constant:
+    """Answers 1.5 to every row, whatever holds the rows."""
+
+    def predict(self, rows: Any) -> Any:
+        first = next(iter(rows.values())) if isinstance(rows, dict) else rows
+        return np.full(len(first), 1.5)

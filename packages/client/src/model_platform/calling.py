@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from dataclasses import replace
 from typing import Any
 from urllib.parse import urlparse
 
@@ -22,7 +23,7 @@ _SECONDS = httpx.Timeout(120.0, connect=10.0)
 
 
 def predict(client: Client, resource: EndpointResource, rows: Any) -> Any:
-    """The endpoint's answers to a DataFrame, an array or a list of records, as the notebook's model gives them.
+    """The endpoint's answers to rows as the model is called with, in the form in which the model gives them.
 
     Raises
     ------
@@ -31,8 +32,8 @@ def predict(client: Client, resource: EndpointResource, rows: Any) -> Any:
     TargetUnavailableError
         If the endpoint does not answer.
     """
-    table = as_table(rows, "the input")
     behaviour = _behaviour(client, resource)
+    table = _with_index(as_table(rows, "the input"), behaviour)
     records = table.records()
     size = ROWS_PER_CALL if behaviour.get("rows_independent") else max(len(records), 1)
     return _as_known(answers(client, resource, records, size), table, behaviour)
@@ -55,6 +56,12 @@ def _behaviour(client: Client, resource: EndpointResource) -> dict[str, Any]:
     if live is None:
         return {}
     return client.version(VersionRef(ModelRef.parse(live.model), live.version)).behaviour
+
+
+def _with_index(table: Table, behaviour: dict[str, Any]) -> Table:
+    """The rows with their index where the model needs it."""
+    wanted = (behaviour.get("rows") or {}).get("index")
+    return replace(table, indexed=True) if wanted and table.form in {Form.FRAME, Form.SERIES} else table
 
 
 def _http(resource: EndpointResource) -> httpx.Client:
@@ -94,7 +101,7 @@ def _as_known(answers: list[dict[str, Any]], table: Table, behaviour: dict[str, 
     if table.form is Form.RECORDS:
         return answers
     kind, dtypes = behaviour.get("answer_kind"), behaviour.get("answer_dtypes") or {}
-    index = table.value.index if table.form is Form.FRAME else None
+    index = table.value.index if table.form in {Form.FRAME, Form.SERIES} else None
     if kind is None or (kind != "records" and (not answers or set(dtypes) != set(answers[0]))):
         # Published by another client: what it said is all that is known.
         return importlib.import_module("pandas").DataFrame(answers, index=index)

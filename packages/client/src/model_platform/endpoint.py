@@ -28,7 +28,7 @@ _SCHEMA_SECONDS = 2.0
 class EndpointHandle(Shown):
     """A stable name and URL in a zone, and what can be done with it.
 
-    `predict` takes a DataFrame, an array or a list of records and answers as the model did in the notebook.
+    `predict` takes rows as the model does (a DataFrame, a Series, arrays, texts, records) and answers as the model did in the notebook.
     """
 
     def __init__(
@@ -86,7 +86,7 @@ class EndpointHandle(Shown):
 
     @explained(in_python)
     def predict(self, rows: Any) -> Any:
-        """The endpoint's answers to a DataFrame, an array of shape (rows, columns), or a list of records."""
+        """The endpoint's answers to rows as the model takes them: a DataFrame, a Series, arrays, texts, or records."""
         return calling.predict(self._client, self._resource, rows)
 
     @explained(in_python)

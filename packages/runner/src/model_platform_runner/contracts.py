@@ -28,12 +28,13 @@ def input_contract(signature: list[dict[str, Any]] | None, row_limit: int, rows:
         spec = signature[0]
         required = is_required(spec) and not held.get(WHOLE, {}).get("nullable", False)
         return UnnamedColumn(Field(WHOLE, spec, required, column(spec, held[WHOLE]) if rows else None), row_limit)
-    fields = [_field(str(each.get("name", position)), each, held) for position, each in enumerate(signature)]
+    fields = [_field(str(each.get("name", position)), each, rows) for position, each in enumerate(signature)]
     return (Records if rows and rows.form == "records" else NamedColumns)(fields, row_limit)
 
 
-def _field(name: str, spec: Spec, held: dict[str, dict[str, Any]]) -> Field:
-    return Field(name, spec, is_required(spec), column(spec, held[name]) if held else None)
+def _field(name: str, spec: Spec, rows: Rows | None) -> Field:
+    held = column(spec, rows.columns[name]) if rows else None
+    return Field(name, spec, is_required(spec), held, of_index=bool(rows and name in rows.index))
 
 
 def _tensor(document: dict[str, Any], described: dict[str, Any] | None) -> Tensor:

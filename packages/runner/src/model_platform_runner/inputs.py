@@ -63,12 +63,16 @@ class InputContract(Protocol):
 
 @dataclass(frozen=True)
 class Field:
-    """A named column: MLflow's spec of it, whether it may be null or left out, and how the notebook held it."""
+    """A named column: MLflow's spec of it, whether it may be null or left out, and how the notebook held it.
+
+    ``of_index``: it is not one of the table's columns, but its index, or a part of that.
+    """
 
     name: str
     spec: Spec
     required: bool
     column: Column | None = None
+    of_index: bool = False
 
     @property
     def type(self) -> str:

@@ -65,10 +65,14 @@ def _as_text(value: Any) -> str:
         return repr(value)
 
 
+_NULLABLE = {"i": "Int64", "u": "UInt64", "b": "boolean"}
+
+
 class _PandasColumn(Column):
     def __init__(self, name: str, column: Any) -> None:
         if hasattr(column.dtype, "categories"):  # categories as the values they stand for
-            column = column.astype(column.dtype.categories.dtype)
+            values = column.dtype.categories.dtype
+            column = column.astype(_NULLABLE.get(values.kind, values) if column.isna().any() else values)
         self._column = column
         super().__init__(name, _KINDS.get(_pandas_kind(column)) or _kind_of_objects(column))
 

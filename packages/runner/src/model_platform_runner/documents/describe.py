@@ -83,13 +83,18 @@ def seen_in_training(seen: dict[str, Any]) -> str:
 
 def type_name(field: Field) -> str:
     """Return a column's type in the words of JSON."""
-    schema = _field_schema(field.spec)
+    return json_type(_field_schema(field.spec))
+
+
+def json_type(schema: Schema) -> str:
+    """Return a schema's type in words."""
     if schema.get("format") == "date-time":
         return "date or date-time"
     if "contentEncoding" in schema:
         return "base64 string"
-    kind = str(schema.get("type", "any"))
-    return {"integer": "whole number", "array": "list"}.get(kind, kind)
+    kind = schema.get("type", "any")
+    names = {"integer": "whole number", "array": "list"}
+    return " or ".join(names.get(each, each) for each in ([kind] if isinstance(kind, str) else kind))
 
 
 def row_schema(contract: InputContract, seen: dict[str, dict[str, Any]]) -> Schema:
@@ -105,7 +110,7 @@ def row_schema(contract: InputContract, seen: dict[str, dict[str, Any]]) -> Sche
             "additionalProperties": False,
         }
     if isinstance(contract, UnnamedColumn):
-        return _field_schema(contract.spec)
+        return _value_schema(contract.field)
     if isinstance(contract, Tensors):
         schemas = {each.name: _tensor_schema(each) for each in contract.tensors}
         if not contract.tensors[0].name:
@@ -115,11 +120,30 @@ def row_schema(contract: InputContract, seen: dict[str, dict[str, Any]]) -> Sche
 
 
 def _column_schema(field: Field, seen: dict[str, Any]) -> Schema:
+    schema = _value_schema(field)
+    seen_there = seen_in_training(seen)
+    told = " ".join([f"In training: {seen_there}."] * bool(seen_there) + [f"{note}." for note in notes(field)])
+    return {**schema, "description": told} if told else schema
+
+
+def notes(field: Field) -> list[str]:
+    """Return what a caller should know of a column beside its type: its time zone, that it is the rows' index."""
+    column = field.column
+    if column is None:
+        return []
+    of_index = ["The index of the rows"] if field.of_index else []
+    return of_index + ([f"Taken in the time zone {column.zone}"] if column.zone else [])
+
+
+def _value_schema(field: Field) -> Schema:
+    """Return the schema of a column's values, with the bounds of its dtype."""
     schema = _field_schema(field.spec)
+    if field.column is not None and field.column.bounds is not None and schema.get("type") == "integer":
+        low, high = field.column.bounds
+        schema |= {"minimum": low, "maximum": high}
     if not field.required and "type" in schema:
         schema = {**schema, "type": [schema["type"], "null"]}
-    told = seen_in_training(seen)
-    return {**schema, "description": f"In training: {told}."} if told else schema
+    return schema
 
 
 def _field_schema(spec: Spec) -> Schema:
@@ -137,11 +161,20 @@ def _field_schema(spec: Spec) -> Schema:
 
 
 def _tensor_schema(tensor: Tensor) -> Schema:
-    schema: Schema = {"type": _BY_KIND.get(tensor.kind, "string")}
+    schema = entry_schema(tensor)
     for size in reversed(tensor.shape[1:]):
         bounds = {"minItems": size, "maxItems": size} if size >= 0 else {}
         schema = {"type": "array", "items": schema, **bounds}
     return schema
+
+
+def entry_schema(tensor: Tensor) -> Schema:
+    """Return the schema of one entry of an array."""
+    if tensor.kind == "O":
+        return {"type": ["number", "string", "boolean", "null"]}
+    kind = _BY_KIND.get(tensor.kind, "string")
+    schema: Schema = {"type": [kind, "null"] if tensor.nullable else kind}
+    return {**schema, "format": "date-time"} if tensor.kind == "M" else schema
 
 
 def _schema_of(value: Any) -> Schema:

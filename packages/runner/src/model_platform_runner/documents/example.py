@@ -67,7 +67,8 @@ def _by_spec(spec: Spec) -> Any:
 
 
 def _tensor_row(tensor: Tensor) -> Any:
-    value: Any = {"b": True, "f": 0.5}.get(tensor.kind, 1 if tensor.kind in "iu" else "text")
+    moment = _BY_TYPE["datetime"]
+    value: Any = {"b": True, "f": 0.5, "M": moment}.get(tensor.kind, 1 if tensor.kind in "iu" else "text")
     for size in reversed(tensor.shape[1:]):
         value = [value] * max(size, 1)
     return value

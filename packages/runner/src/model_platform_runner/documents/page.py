@@ -4,11 +4,21 @@ import json
 from html import escape
 from pathlib import Path
 from string import Template
+from typing import Any
 
-from model_platform_runner.documents.describe import Interface, Schema, seen_in_training, type_name
+from model_platform_runner.documents.describe import (
+    Interface,
+    Schema,
+    entry_schema,
+    json_type,
+    notes,
+    seen_in_training,
+    type_name,
+)
 from model_platform_runner.documents.errors import ERRORS
 from model_platform_runner.documents.snippets import snippets
-from model_platform_runner.inputs import NamedColumns
+from model_platform_runner.inputs import Field, NamedColumns, UnnamedColumn
+from model_platform_runner.tensors import Tensors
 
 _TEMPLATE = Template((Path(__file__).parent / "page.html").read_text(encoding="utf-8"))
 _LANGUAGES = {"curl": "curl", "python": "Python", "javascript": "JavaScript", "java": "Java"}
@@ -53,32 +63,41 @@ def _access(interface: Interface) -> str:
 
 def _fields(interface: Interface) -> str:
     contract = interface.contract
-    if not isinstance(contract, NamedColumns):
-        shape = json.dumps(interface.row_schema, indent=2, ensure_ascii=False)
-        return f"<p>A list of rows; each row is a value of this JSON Schema:</p>{_block(shape)}"
-    rows = [
-        [
-            _code(each.name),
-            escape(type_name(each)),
-            "required" if each.required else "may be null",
-            escape(seen_in_training(interface.seen.get(each.name, {}))) or "–",
-        ]
-        for each in contract.fields
-    ]
-    return _table(["Field", "Type", "", "In training"], rows)
+    if isinstance(contract, NamedColumns):
+        rows = [[_code(each.name), *_field(each, interface.seen.get(each.name, {}))] for each in contract.fields]
+        return _table(["Field", "Type", "", "In training"], rows)
+    if isinstance(contract, UnnamedColumn):
+        kind, may_be_null, _ = _field(contract.field, {})
+        return f"<p>A list; each row is one {kind} ({may_be_null}).</p>"
+    if isinstance(contract, Tensors):
+        return _arrays(contract)
+    shape = json.dumps(interface.row_schema, indent=2, ensure_ascii=False)
+    return f"<p>A list of rows; each row is a value of this JSON Schema:</p>{_block(shape)}"
+
+
+def _field(field: Field, seen: dict[str, Any]) -> list[str]:
+    told = "; ".join([seen_in_training(seen)] * bool(seen_in_training(seen)) + notes(field))
+    return [escape(type_name(field)), "required" if field.required else "may be null", escape(told) or "–"]
+
+
+def _arrays(contract: Tensors) -> str:
+    """Return what each array holds in a row: its first axis counts the rows."""
+    rows = []
+    for each in contract.tensors:
+        sizes = " × ".join("any" if size < 0 else str(size) for size in each.shape[1:])
+        rows.append([sizes or "one value", escape(json_type(entry_schema(each)))])
+    if not contract.tensors[0].name:
+        (only,) = rows
+        return f"<p>A list of rows; each row is a nested list.</p>{_table(['Shape of a row', 'Of'], [only])}"
+    named = [[_code(each.name), *row] for each, row in zip(contract.tensors, rows, strict=True)]
+    return f"<p>Each row is an object of nested lists.</p>{_table(['Field', 'Shape', 'Of'], named)}"
 
 
 def _answers(schema: Schema) -> str:
     properties = schema.get("properties")
     if not properties:
         return "<p>One answer per row.</p>"
-    return _table(["Field", "Type"], [[_code(name), escape(_json_type(each))] for name, each in properties.items()])
-
-
-def _json_type(schema: Schema) -> str:
-    kind = schema.get("type", "any")
-    names = {"integer": "whole number", "array": "list", "null": "null"}
-    return " or ".join(names.get(each, each) for each in ([kind] if isinstance(kind, str) else kind))
+    return _table(["Field", "Type"], [[_code(name), escape(json_type(each))] for name, each in properties.items()])
 
 
 def _example(interface: Interface) -> str:
