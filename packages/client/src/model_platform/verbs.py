@@ -58,7 +58,8 @@ def publish(
         The model's name, `churn` or `zone.churn`.
     data
         What it learnt from: a DataFrame or an array of shape (rows, columns). Only its fingerprint is kept, and the
-        ranges of its columns; without `example`, its first 20 rows are kept for the parity proof.
+        ranges of its columns; without `example`, made-up rows are kept for the parity proof, or
+        its first 20 with `pii="none"`.
     example
         What a call looks like: rows that are kept and shown to those who call.
     metrics

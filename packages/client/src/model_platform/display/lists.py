@@ -161,7 +161,7 @@ def card_card(
 
     What it says of the model as the version `before` said it is marked.
     """
-    card = revision.card
+    card = _with_fingerprints(revision.card, version)
     missing = {problem.field for problem in missing_fields(card, also)}
     count = len(mandatory_fields(card.tier, also))
     rows: list[tuple[str, Inline]] = [("tier", f"{int(card.tier)} · {count - len(missing)} of {count} fields filled")]
@@ -179,6 +179,13 @@ def card_card(
         ),
         data=revision.model_dump(mode="json") | {"model": version.full_name, "version": version.version},
     )
+
+
+def _with_fingerprints(card: ModelCard, version: ModelVersion) -> ModelCard:
+    """The card with digests of data that became known after it was written."""
+    known = {one.name: one.sha256 for one in version.lineage.data}
+    data = [one.model_copy(update={"sha256": one.sha256 or known.get(one.name)}) for one in card.data]
+    return card.model_copy(update={"data": tuple(data)})
 
 
 def _marked(name: str, text: str, card: ModelCard, before: ModelVersion | None) -> Inline:
@@ -208,7 +215,7 @@ def _data(card: ModelCard) -> str:
             for part in (
                 one.name,
                 f"{words.number(one.rows)} × {words.number(one.columns)}" if one.rows and one.columns else "",
-                words.digest(one.sha256),
+                words.digest(one.sha256) if one.sha256 else "not fingerprinted",
                 one.legal_basis or "",
             )
             if part
