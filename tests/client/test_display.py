@@ -29,8 +29,8 @@ from model_platform.display.markdown import markdown
 from model_platform.display.plain import coloured, plain
 from model_platform.display.style import style
 from model_platform_core.cards import Tier
-from model_platform_core.deployments import Access
-from model_platform_core.wire import EndpointMetrics
+from model_platform_core.deployments import Access, Condition
+from model_platform_core.wire import EndpointMetrics, EnvironmentInfo, EnvironmentState
 from support import card_samples as samples
 
 
@@ -113,6 +113,40 @@ def test_an_open_endpoint_asks_for_no_token() -> None:
     found = shown(endpoint_cards.endpoint_card(resource))
     assert "Bearer" not in found
     assert "who       whoever reaches the address, without a token" in found
+
+
+def test_an_environment_that_is_borrowed_is_told_on_the_card_and_in_the_list() -> None:
+    said = "borrowed from the kernel; its own is being built"
+    condition = Condition(type="EnvironmentBorrowed", status=True, reason="Building", message=said, since=samples.AT)
+    resource = samples.live(conditions=(condition,))
+    assert f"environment  {said}" in shown(endpoint_cards.endpoint_card(resource))
+    listed = lists.status_card("dev-alice", [resource], {}, None, dt.datetime.now(dt.UTC))
+    assert f"● live        –    –       –  {said}" in shown(listed)
+
+
+def test_environments() -> None:
+    built = EnvironmentInfo(
+        key="0123456789abcdef01234567",
+        state=EnvironmentState.BUILT,
+        python="3.11",
+        packages=("numpy==2.4.6",),
+        bytes=60_000_000,
+    )
+    why = "The package index cannot be reached."
+    failed = built.model_copy(
+        update={"state": EnvironmentState.FAILED, "bytes": 0, "used_by": ("dev-alice/churn",), "message": why}
+    )
+    assert shown(lists.environments_card([failed, built], removed=False)) == text(
+        """
+        environments  60.0 MB
+        environment   state   python  packages     size  used by
+        0123456789ab  failed  3.11           1        –  dev-alice/churn  The package index cannot be reached.
+        0123456789ab  built   3.11           1  60.0 MB  –
+        next      %mp_env prune
+        """
+    )
+    assert "60.0 MB removed" in shown(lists.environments_card([built], removed=True))
+    assert "Every environment is used" in shown(lists.environments_card([], removed=True))
 
 
 def test_on_its_way() -> None:

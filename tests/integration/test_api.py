@@ -190,6 +190,8 @@ def test_a_zone_is_a_wall(mp: Any, tmp_path_factory: pytest.TempPathFactory) -> 
                 "/endpoints/dev-alice/secret",
             ):
                 assert ben.get(path).status_code == 404, path
+            assert ben.get("/environments").status_code == 403
+            assert ben.post("/environments/prune").status_code == 403
             assert ben.put("/endpoints/dev-alice/x", json={"version": "secret:1"}).status_code == 403
             assert ben.post("/uploads", json={"model": "dev-alice.secret", "files": []}).status_code == 403
             assert ben.put("/actors/ben", json={"name": "ben", "roles": {"*": "platform-admin"}}).status_code == 403
