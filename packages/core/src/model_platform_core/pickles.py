@@ -49,17 +49,20 @@ _NOTHING = frozenset({"PROTO", "FRAME", "STOP"})
 
 
 class _Machine:
-    """The stack and the memo that opcodes work on."""
+    """The stack and the memo that opcodes work on, and what they took off the stack unused."""
 
     def __init__(self) -> None:
         self._stack: list[Any] = []
         self._memo: dict[int, Any] = {}
+        self._popped: list[Any] = []
 
     def run(self, stream: IO[bytes]) -> Any:
-        """What stands on the stack at the end."""
+        """What stands on the stack at the end, and what was done beside it: calls that change an object are popped."""
         for opcode, argument, _ in pickletools.genops(stream):
             self._step(opcode.name, argument)
-        return self._stack.pop()
+        if len(self._stack) != 1 or self._stack[0] is _MARK:
+            raise NotReadError("it leaves more or less than one object")
+        return ["pickle", *self._stack, *self._popped]
 
     def _step(self, name: str, argument: Any) -> None:
         if name in _CONSTANTS:
@@ -99,10 +102,12 @@ class _Machine:
         self._stack.append(_MARK)
 
     def pop(self, _: Any) -> None:
-        self._stack.pop()
+        (popped,) = self._take(1)
+        if popped is not _MARK:
+            self._popped.append(popped)
 
     def pop_mark(self, _: Any) -> None:
-        self._to_mark()
+        self._popped += self._to_mark()
 
     def duplicate(self, _: Any) -> None:
         self._stack.append(self._stack[-1])
