@@ -42,6 +42,12 @@ def cell_number() -> int | None:
     return running.execution_count if running is not None else None
 
 
+def cell_source() -> str:
+    """The text of the cell that runs now, as it was typed; empty where there is none."""
+    history = getattr(shell(), "history_manager", None)
+    return str(history.input_hist_raw[-1]) if history is not None and history.input_hist_raw else ""
+
+
 def surface_here() -> Surface:
     """The surface that fits where this code runs."""
     if has_kernel():

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import json
+import re
 import uuid
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,7 +23,7 @@ from model_platform.client import Client
 from model_platform.display.bundle import bundle
 from model_platform.display.card import Card, Inline
 from model_platform.display.html import html
-from model_platform.display.surface import Nowhere, cell_number, has_kernel, shell
+from model_platform.display.surface import Nowhere, cell_number, cell_source, has_kernel, shell
 from model_platform.errors import WaitingForFormError, details, explain
 from model_platform.grammar import CARD_FIELDS
 from model_platform_core.errors import CardIncompleteError, FieldProblem, ModelPlatformError
@@ -74,6 +75,7 @@ class Form:
         self._refusal = refusal
         self._display = f"model-platform-{uuid.uuid4().hex}"
         self._cell = cell_number()
+        self._variable = assigned_by_publish(cell_source())
         widgets: Any = importlib.import_module("ipywidgets")
         self._inputs = {problem.field: _input(widgets, problem) for problem in refusal.fields}
         self._button = widgets.Button(description="Publish", button_style="primary")
@@ -113,9 +115,15 @@ class Form:
             return
         display: Any = importlib.import_module("IPython.display")
         card = published.card()
-        go_on = f"with the cells below [{self._cell}]" if self._cell else "with the cells below"
-        card = dataclasses.replace(card, rows=(*card.rows, ("go on", go_on)))
+        card = dataclasses.replace(card, rows=(*card.rows, ("go on", self._go_on(published))))
         display.publish_display_data(bundle(card), transient={"display_id": self._display}, update=True)
+
+    def _go_on(self, published: Published) -> str:
+        """From which cell on: the cell that stopped has left its variable as it was."""
+        below = f"with the cells below [{self._cell}]" if self._cell else "with the cells below"
+        if not self._variable:
+            return below
+        return f"{below}; if they use {self._variable}, with that cell itself: it stays version {published.version}"
 
     def _card(self) -> Card:
         refusal = self._refusal
@@ -142,6 +150,16 @@ def _input(widgets: Any, problem: FieldProblem) -> Any:
         layout=widgets.Layout(width="600px"),
         style={"description_width": "120px"},
     )
+
+
+def assigned_by_publish(source: str) -> str:
+    """The variable that a cell gives the published version to; empty where there is none.
+
+    >>> assigned_by_publish("newest = %mp_publish model --name churn")
+    'newest'
+    """
+    found = re.search(r"^\s*(\w+)\s*=\s*(?:%mp_publish|%mp publish|(?:\w+\.)?publish\()", source, re.MULTILINE)
+    return found[1] if found else ""
 
 
 def guess(field: str) -> str:
