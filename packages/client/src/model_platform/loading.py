@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,7 @@ def _load(folder: Path, version: ModelVersion) -> Any:
     flavours = yaml.safe_load((folder / "MLmodel").read_text(encoding="utf-8"))["flavors"]
     own = next((name for name in flavours if name != "python_function"), None)
     module = import_mlflow(f"mlflow.{own}" if own else "mlflow.pyfunc")
+    path = list(sys.path)
     try:
         with quiet():
             loaded = module.load_model(str(folder))
@@ -71,6 +73,8 @@ def _load(folder: Path, version: ModelVersion) -> Any:
             f"{version.name} version {version.version} needs {missing}, which this kernel does not have.",
             hint=f"%pip install {missing.partition('.')[0]}",
         ) from None
+    finally:
+        sys.path[:] = path  # MLflow puts the version's code in front, for good; the notebook's own modules come first
 
 
 def _unwrapped(loaded: Any) -> Any:
