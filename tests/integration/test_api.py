@@ -13,7 +13,10 @@ import pandas as pd
 import pytest
 from sklearn.linear_model import LinearRegression
 
+from support.databases import on_every_database
 from support.servers import RunningServer, running_server, wait_until
+
+pytestmark = on_every_database
 
 FRAME = pd.DataFrame({"a": [1.0, 2.0, 3.0]})
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from model_platform.client import Client
 from model_platform_core.errors import ModelNotFoundError
 from model_platform_core.models import FileEntry
+from support.databases import DATABASES, fresh_database
 from support.dying import program
 from support.embedded import notebook
 from support.servers import RunningServer, wait_until
@@ -18,14 +20,20 @@ from support.small_models import publish_small
 from support.state import check_state
 
 SERVER = "model_platform_server"
+DATABASE_URL = "MP_SERVER_DATABASE_URL"
 
 
-@pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
-    """A state directory on which servers come and go."""
-    server = RunningServer(tmp_path_factory.mktemp("home"))
-    yield server
-    server.stop_all()
+@pytest.fixture(scope="module", params=DATABASES)
+def home(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+    """A state directory on which servers come and go, and their database: in there, or in PostgreSQL."""
+    with contextlib.ExitStack() as stack:
+        if request.param == "postgresql":
+            url = stack.enter_context(fresh_database(request.getfixturevalue("postgresql")))
+            # The client starts servers too: they inherit its environment.
+            stack.enter_context(pytest.MonkeyPatch.context()).setenv(DATABASE_URL, url)
+        server = RunningServer(tmp_path_factory.mktemp("home"))
+        stack.callback(server.stop_all)
+        yield server
 
 
 def versions(client: Client) -> list[int]:
@@ -62,7 +70,7 @@ def test_a_server_is_killed_while_a_version_is_published_and_the_client_brings_i
         made = publish_small(client, "churn", padding=5 << 20)
         assert home.ended() == "SIGKILL"
         assert versions(client) == [*before, made.version] == list(range(1, len(before) + 2))
-        remains = check_state(home.state)
+        remains = check_state(home.state, os.environ.get(DATABASE_URL))
         assert bool(remains) == ("_Placement" in place), remains
         assert list((home.state / "uploads").iterdir()) == []
         age(home.state / "artifacts")
@@ -78,6 +86,6 @@ def test_what_a_killed_publish_has_left_is_removed_a_day_later(
     age(home.state / "uploads" / old.id)
     with notebook(home.state, monkeypatch) as client:
         wait_until(lambda: client.whoami().registry_ready, 60)
-        wait_until(lambda: not check_state(home.state), what="the removal of the files")
+        wait_until(lambda: not check_state(home.state, os.environ.get(DATABASE_URL)), what="the removal of the files")
         assert [path.name for path in (home.state / "uploads").iterdir()] == [young.id]
         assert versions(client) == [1, 2, 3, 4, 5]

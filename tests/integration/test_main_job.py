@@ -12,7 +12,10 @@ import pandas as pd
 import pytest
 from sklearn.linear_model import LogisticRegression
 
+from support.databases import on_every_database
 from support.servers import RunningServer, wait_until
+
+pytestmark = on_every_database
 
 FRAME = pd.DataFrame({"age": [25, 40, 61, 33, 58, 47], "income": [1.5, 2.5, np.nan, 4.0, 3.5, 2.0]})
 

@@ -73,6 +73,6 @@ def publish_small(
         folder = save_small(Path(temporary, "model"), predict, load=load, padding=padding)
         upload_id = upload(client, ref, folder, list_files(folder), Progress.silent())
     request = RegisterVersion(
-        upload=upload_id, lineage=Lineage(environment=environment or record_environment({"numpy"}))
+        new=True, upload=upload_id, lineage=Lineage(environment=environment or record_environment({"numpy"}))
     )
     return client.register(ref, request, uuid.uuid4().hex)

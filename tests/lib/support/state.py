@@ -3,27 +3,31 @@
 from __future__ import annotations
 
 import hashlib
-import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
 import psutil
+import sqlalchemy as sa
+
+from model_platform_server.adapters.database import tables
+from model_platform_server.adapters.database.engine import Database
 
 
-def check_state(state: Path) -> list[Path]:
+def check_state(state: Path, database_url: str | None = None) -> list[Path]:
     """Nothing is half-registered: rows of ours, MLflow's rows, events and bytes tell the same. Files that nobody knows."""
-    with closing(sqlite3.connect(f"file:{state / 'platform.db'}?mode=ro", uri=True)) as database:
+    database = Database(database_url or f"sqlite:///{state / 'platform.db'}")
+    with closing(database), database.read() as connection:
 
         def rows(query: str) -> list[str]:
-            return sorted(":".join(map(str, row)) for row in database.execute(query))
+            return sorted(":".join(map(str, row)) for row in connection.execute(sa.text(query)))
 
         versions = rows("SELECT zone || '.' || name, version FROM mp_versions")
         assert versions == rows("SELECT name, version FROM model_versions WHERE current_stage != 'Deleted_Internal'")
-        events = (
-            "SELECT zone, subject, json_extract(data, '$.version') FROM mp_events WHERE type = 'version_registered'"
+        told = sa.select(tables.events.c.subject, tables.events.c.data).where(
+            tables.events.c.type == "version_registered"
         )
-        assert len(rows(events)) == len(set(rows(events))) == len(versions)
+        assert sorted(f"{row.subject}:{row.data['version']}" for row in connection.execute(told)) == versions
         models = sorted({version.rpartition(":")[0] for version in versions})
         assert models == rows("SELECT zone || '.' || name FROM mp_models") == rows("SELECT name FROM registered_models")
         assert (
