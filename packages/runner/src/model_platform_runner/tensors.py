@@ -91,7 +91,7 @@ def _read_tensor(tensor: Tensor, values: list[Any]) -> Array:
         cast = array.astype((tensor.described or {}).get("dtype", tensor.dtype))
     if kind in "iu" and not np.array_equal(cast, array):
         raise invalid_input(sentence(f"{place}must hold whole numbers that fit into {tensor.dtype}."))
-    if kind == "f" and not np.array_equal(np.isfinite(cast), np.isfinite(array)):
+    if kind == "f" and not np.isfinite(cast).all() and not np.array_equal(np.isfinite(cast), np.isfinite(array)):
         raise invalid_input(sentence(f"{place}must hold numbers that fit into {tensor.dtype}."))
     return cast
 
