@@ -120,6 +120,8 @@ def _check_environment_follows(before: EnvironmentRecord | None, after: Environm
         raise ConflictError("The environment is not waited for; what is recorded stays.")
     if (before.python, before.platform) != (after.python, after.platform):
         raise ConflictError("The environment is of another Python or platform than was published.")
+    if not set(before.packages) <= set(after.packages):
+        raise ConflictError("The environment lacks packages that were recorded when the version was published.")
 
 
 CELLS_FILE = "model_platform/lineage/cells.py"

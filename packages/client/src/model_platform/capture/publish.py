@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import json
 import math
@@ -19,6 +20,7 @@ from model_platform.capture.blocks import arrow_table, is_arrow
 from model_platform.capture.card_fields import ComposedCard, carried_fields, compose_card, parameters_of, written_fields
 from model_platform.capture.cells import seeds_in
 from model_platform.capture.completing import complete_later
+from model_platform.capture.completing_lock import complete_lock_later, is_worth_completing
 from model_platform.capture.domain import describe_columns
 from model_platform.capture.dtypes import describe_rows
 from model_platform.capture.earlier import Earlier, asks_for_review, differs_from_last, is_unchanged, look_back
@@ -141,14 +143,21 @@ def publish(client: Client, order: Order, surface: Surface | None = None) -> Pub
                 new=order.new or asks_for_review(written, last),
             )
             version = register_folder(client, ref, earlier, composed, folder, request, progress)
-        if version.lineage.pending and version is not last and captured.fingerprinting is not None:
-            complete_later(
-                client, VersionRef(ModelRef(version.zone, version.name), version.version), captured.fingerprinting
-            )
+            if version is not last:
+                _complete_later(client, version, captured, folder)
         found = Found(subject, captured.trial, captured.kept, origin, demanded_fields(zone, composed))
         published = Published(version, found, composed.carried, last, time.monotonic() - began, progress.said)
         progress.end_with(published)
     return published
+
+
+def _complete_later(client: Client, version: ModelVersion, captured: _Capture, folder: Path) -> None:
+    ref, lineage = VersionRef(ModelRef(version.zone, version.name), version.version), version.lineage
+    if captured.fingerprinting is not None and any(one.pending for one in lineage.data):
+        complete_later(client, ref, captured.fingerprinting)
+    if lineage.environment is not None and lineage.environment.pending:
+        with contextlib.suppress(OSError):  # no room for a copy: it stays pending
+            complete_lock_later(client, ref, folder, lineage.environment)
 
 
 def register_folder(
@@ -272,7 +281,10 @@ class _Capture:
 
 def _is_path(value: Any) -> bool:
     """Whether data is named by where it lies: a file or a folder has a fingerprint, and no rows to try."""
-    return isinstance(value, str | os.PathLike) and Path(value).expanduser().exists()
+    try:
+        return isinstance(value, str | os.PathLike) and Path(value).expanduser().exists()
+    except (OSError, ValueError):
+        return False
 
 
 def _may_be_personal(written: Mapping[str, Any], last: ModelVersion | None) -> bool:
@@ -352,6 +364,7 @@ def _seeds(model: Any, origin: Origin) -> dict[str, int]:
 def _lineage(
     captured: _Capture, data: tuple[DataFingerprint, ...], origin: Origin, needs: set[str], folder: Path, order: Order
 ) -> Lineage:
+    record = record_environment(needs, folder)
     return Lineage(
         notebook=origin.path,
         notebook_sha256=origin.sha256,
@@ -362,7 +375,7 @@ def _lineage(
         notes=origin.notes,
         seeds=_seeds(captured.subject.model, origin),
         data=data,
-        environment=record_environment(needs, folder),
+        environment=record.model_copy(update={"pending": is_worth_completing(captured.subject, folder)}),
         parameters={
             name: json.dumps(value)
             for name, value in {**order.run_parameters, **parameters_of(captured.subject.model)}.items()
