@@ -58,7 +58,7 @@ def tracking(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         return False
 
     try:
-        wait_until(answers, 120, "the start of MLflow's server")
+        wait_until(answers, 300, "the start of MLflow's server")
         yield f"http://127.0.0.1:{port}"
     finally:
         os.killpg(process.pid, 15)
@@ -93,13 +93,11 @@ def answered(mp: Any, name: str, rows: Any, expected: Any) -> None:
         endpoint.stop()
 
 
-def test_a_joblib_file_with_the_warning_of_its_library(mp: Any, project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_joblib_file_with_the_warning_of_its_library(mp: Any, project: Path) -> None:
     model = RandomForestClassifier(5, random_state=0).fit(FRAME, [0, 1, 1, 0])
-    monkeypatch.setattr("sklearn.base.__version__", "1.0.2")
-    joblib.dump(model, project / "forest.joblib")
-    monkeypatch.undo()
-    monkeypatch.chdir(project)
-    monkeypatch.setenv("MP_HOME", os.environ["MP_HOME"])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sklearn.base.__version__", "1.0.2")
+        joblib.dump(model, project / "forest.joblib")
     published = mp.publish("forest.joblib", "forest", example=FRAME)
     training = published.details.card.training.how
     assert training.startswith("Trained elsewhere; read from forest.joblib.")
