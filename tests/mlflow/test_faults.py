@@ -16,6 +16,7 @@ import sqlalchemy as sa
 from governed_mlflow.world import GovernedServer, World, make_world, place
 from model_platform_core.errors import ModelPlatformError, RegistryUnavailableError, StorageUnavailableError
 from model_platform_server.adapters.database import tables
+from support.databases import DATABASES
 from support.servers import wait_until
 
 KILLS = {"sqlite": 2, "postgresql": 1}
@@ -69,7 +70,7 @@ def _wait_for_more(acknowledged: list[tuple[str, int]], enough: int) -> None:
     wait_until(lambda: len(acknowledged) >= enough, 60, "writing")
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=DATABASES)
 def own_server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[GovernedServer]:
     """A server of this test's own, to be killed."""
     server = GovernedServer(tmp_path, request.getfixturevalue(f"{request.param}_url"))
@@ -149,18 +150,33 @@ def test_two_first_uses_of_the_default_experiment_meet_in_one(every_world: World
     assert len(found) == 1
 
 
-def test_without_the_event_there_is_no_version(world: World, tmp_path: Path) -> None:
+REFUSE_EVENTS = {
+    "sqlite": [
+        "CREATE TRIGGER refuse BEFORE INSERT ON mp_events WHEN NEW.zone = '{zone}' BEGIN SELECT RAISE(ABORT, 'no'); END"
+    ],
+    "postgresql": [
+        (
+            "CREATE OR REPLACE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS "
+            "$$ BEGIN RAISE EXCEPTION 'no' USING ERRCODE = 'integrity_constraint_violation'; END $$"
+        ),
+        (
+            "CREATE TRIGGER refuse BEFORE INSERT ON mp_events FOR EACH ROW WHEN (NEW.zone = '{zone}') "
+            "EXECUTE FUNCTION refuse()"
+        ),
+    ],
+}
+
+
+def test_without_the_event_there_is_no_version(every_world: World, tmp_path: Path) -> None:
     """The database refuses the event: then nothing else is written either, through no door, and files stay."""
-    ana, server, zone = world.ana, world.server, world.ana.actor.home_zone
+    ana, server, zone = every_world.ana, every_world.server, every_world.ana.actor.home_zone
     ana.publish("churn")
     model = ana.logged_model()
-    refuse = (
-        "CREATE TRIGGER refuse BEFORE INSERT ON mp_events WHEN NEW.zone = '{zone}' BEGIN SELECT RAISE(ABORT, 'no'); END"
-    )
     folder = ana.upload(server.state / f"upload-{tmp_path.name}")
     before = versions_in_mlflow(server)
     with server.database.write() as connection:
-        connection.execute(sa.text(refuse.format(zone=zone)))
+        for statement in REFUSE_EVENTS[connection.dialect.name]:
+            connection.execute(sa.text(statement.format(zone=zone)))
     try:
         assert ana.version("churn", model).status_code >= 400
         assert ana.post("registered-models/create", name="other").status_code >= 400
@@ -169,7 +185,8 @@ def test_without_the_event_there_is_no_version(world: World, tmp_path: Path) -> 
             server.call("register", ana.actor, ana.registration("churn", folder))
     finally:
         with server.database.write() as connection:
-            connection.execute(sa.text("DROP TRIGGER refuse"))
+            where = " ON mp_events" if connection.dialect.name == "postgresql" else ""
+            connection.execute(sa.text(f"DROP TRIGGER refuse{where}"))
     assert versions_in_mlflow(server) == before
     assert [row.name for row in server.rows(tables.models, zone=zone)] == ["churn"]
     assert ana.found("registered-models/get", name="churn")["registered_model"].get("aliases", []) == []
@@ -196,9 +213,9 @@ def test_a_full_disk_is_told_and_leaves_nothing(small_disk: Path, tmp_path: Path
         server.close()
 
 
-def test_models_that_never_got_a_version_are_swept(world: World) -> None:
+def test_models_that_never_got_a_version_are_swept(every_world: World) -> None:
     """Their client died between two calls. What was made on purpose, or of late, stays."""
-    ana, server, zone = world.ana, world.server, world.ana.actor.home_zone
+    ana, server, zone = every_world.ana, every_world.server, every_world.ana.actor.home_zone
     for name in ("empty", "described", "fresh"):
         ana.ok("registered-models/create", name=name, description="on purpose" if name == "described" else "")
     ana.publish("full")

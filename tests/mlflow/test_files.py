@@ -38,17 +38,17 @@ def test_nothing_is_written_below_a_registered_version(every_world: World, name:
     assert ana.http.get(f"{ARTIFACTS}/{path}/model.skops").content == b"weights"
 
 
-def test_nothing_is_deleted_below_or_above_it(world: World) -> None:
-    ana = world.ana
+def test_nothing_is_deleted_below_or_above_it(every_world: World) -> None:
+    ana = every_world.ana
     path = place(ana.publish("churn")["artifact_uri"])
     parts = path.split("/")
     for end in range(1, len(parts) + 1):
-        for person in (ana, world.admin):
+        for person in (ana, every_world.admin):
             answer = person.http.delete(f"{ARTIFACTS}/{'/'.join(parts[:end])}")
             assert answer.status_code == 403, answer.text
             assert "cannot change" in answer.text
     assert ana.http.delete(f"{ARTIFACTS}/{path}/MLmodel").status_code == 403
-    assert (world.server.state / "artifacts" / path / "MLmodel").is_file()
+    assert (every_world.server.state / "artifacts" / path / "MLmodel").is_file()
 
 
 def test_the_rest_of_a_run_changes_freely(world: World) -> None:
@@ -64,9 +64,9 @@ def test_the_rest_of_a_run_changes_freely(world: World) -> None:
     assert ana.http.post(path, content=b"x").status_code == 200
 
 
-def test_an_upload_that_ends_after_the_registration_is_refused(world: World) -> None:
+def test_an_upload_that_ends_after_the_registration_is_refused(every_world: World) -> None:
     """Begun before, it would change what was examined."""
-    ana = world.ana
+    ana = every_world.ana
     model = ana.logged_model()
     begun, registered = threading.Event(), threading.Event()
 
@@ -85,10 +85,10 @@ def test_an_upload_that_ends_after_the_registration_is_refused(world: World) -> 
     registered.set()
     upload.join()
     assert (answers[0].status_code, "cannot change" in answers[0].text) == (403, True)
-    stored = world.server.state / "artifacts" / place(model["artifact_uri"])
+    stored = every_world.server.state / "artifacts" / place(model["artifact_uri"])
     assert sorted(file.name for file in stored.iterdir()) == ["MLmodel", "model.skops"]
     assert (stored / "model.skops").read_bytes() == b"weights"
-    files = {row.path for row in world.server.rows(tables.files, zone=ana.actor.home_zone)}
+    files = {row.path for row in every_world.server.rows(tables.files, zone=ana.actor.home_zone)}
     assert files == {"MLmodel", "model.skops"}
 
 

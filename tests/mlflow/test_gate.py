@@ -63,8 +63,8 @@ def test_everything_that_is_missing_is_named_at_once(every_world: World) -> None
     assert ben.get(f"logged-models/{model['model_id']}").status_code == 200, "the files are kept"
 
 
-def test_what_was_refused_is_repaired_with_tags_and_without_a_second_upload(world: World) -> None:
-    ben, zone = world.ben, world.risk
+def test_what_was_refused_is_repaired_with_tags_and_without_a_second_upload(every_world: World) -> None:
+    ben, zone = every_world.ben, every_world.risk
     model = ben.logged_model(mlmodel({**CARD, "purpose": "short", "data": []}))
     message = refusal(ben.register(f"{zone}.churn", model))
     assert "purpose: String should have at least 10 characters" in message
@@ -73,7 +73,7 @@ def test_what_was_refused_is_repaired_with_tags_and_without_a_second_upload(worl
     assert (
         ben.register(f"{zone}.churn", model, **{key: str(value) for key, value in repaired.items()}).status_code == 200
     )
-    [card] = world.server.rows(tables.cards, zone=zone)
+    [card] = every_world.server.rows(tables.cards, zone=zone)
     assert card.content["purpose"] == CARD["purpose"]
     assert card.content["data"][0]["name"] == "customers"
 
@@ -208,52 +208,52 @@ def test_files_lie_in_the_platforms_store(world: World, source: str) -> None:
     assert world.server.rows(tables.versions, zone=ana.actor.home_zone) == []
 
 
-def test_nobody_registers_what_they_may_not_read(world: World) -> None:
-    theirs = world.ben.publish("churn")
-    ana = world.ana
+def test_nobody_registers_what_they_may_not_read(every_world: World) -> None:
+    theirs = every_world.ben.publish("churn")
+    ana = every_world.ana
     ana.ok("registered-models/create", name="loot", description="kept, so that a refusal does not remove it")
     for source, more in (
         (f"models:/{theirs['model_id']}", {"model_id": theirs["model_id"]}),
-        (f"models:/{world.ben.actor.home_zone}.churn/1", {}),
+        (f"models:/{every_world.ben.actor.home_zone}.churn/1", {}),
         (theirs["artifact_uri"], {"run_id": ana.run()}),
     ):
         answer = ana.post("model-versions/create", name="loot", source=source, **more)
         assert answer.status_code in {400, 404}, answer.text
-    assert world.server.rows(tables.versions, zone=ana.actor.home_zone) == []
+    assert every_world.server.rows(tables.versions, zone=ana.actor.home_zone) == []
 
 
-def test_what_may_be_read_may_be_registered_in_ones_own_zone(world: World) -> None:
+def test_what_may_be_read_may_be_registered_in_ones_own_zone(every_world: World) -> None:
     """Ana may read the team's; the card and the digests are taken over, and the team's rows stay as they are."""
-    team = Api(world.server, world.ben.actor.model_copy(update={"home_zone": world.team}))
+    team = Api(every_world.server, every_world.ben.actor.model_copy(update={"home_zone": every_world.team}))
     made = team.publish("churn", **{"mp.card.purpose": "Decide which customer is called"})
     team.http.close()
-    ana = world.ana
+    ana = every_world.ana
     ana.ok("registered-models/create", name="mine")
-    copied = ana.post("model-versions/create", name="mine", source=f"models:/{world.team}.churn/1")
+    copied = ana.post("model-versions/create", name="mine", source=f"models:/{every_world.team}.churn/1")
     assert copied.status_code == 200, copied.text
-    assert copied.json()["model_version"]["source"] == f"models:/{world.team}.churn/1"
+    assert copied.json()["model_version"]["source"] == f"models:/{every_world.team}.churn/1"
     answer = ana.version("mine", made)
     assert answer.status_code == 200, answer.text
-    copy, again = world.server.rows(tables.versions, zone=ana.actor.home_zone)
-    [original] = world.server.rows(tables.versions, zone=world.team)
+    copy, again = every_world.server.rows(tables.versions, zone=ana.actor.home_zone)
+    [original] = every_world.server.rows(tables.versions, zone=every_world.team)
     assert copy.artifact_sha256 == again.artifact_sha256 == original.artifact_sha256
-    card = world.server.rows(tables.cards, zone=ana.actor.home_zone)[0]
-    assert card.content == world.server.rows(tables.cards, zone=world.team)[0].content
-    [seal] = world.server.rows(tables.seals, prefix=place(made["artifact_uri"]))
-    assert seal.zone == world.team
+    card = every_world.server.rows(tables.cards, zone=ana.actor.home_zone)[0]
+    assert card.content == every_world.server.rows(tables.cards, zone=every_world.team)[0].content
+    [seal] = every_world.server.rows(tables.seals, prefix=place(made["artifact_uri"]))
+    assert seal.zone == every_world.team
     guest = Actor(name="guest", grants={ana.actor.home_zone or "": ROLES["viewer"]})
-    with closing(Api(world.server, guest)) as reader:
+    with closing(Api(every_world.server, guest)) as reader:
         full = {"name": f"{ana.actor.home_zone}.mine", "version": "1"}
         uri = reader.found("model-versions/get-download-uri", **full)["artifact_uri"]
         assert reader.http.get(f"{ARTIFACTS}/{place(uri)}/model.skops").content == b"weights"
-        assert reader.get("model-versions/get", name=f"{world.team}.churn", version="1").status_code == 404
-    world.ben.send("DELETE", "registered-models/delete", name=f"{world.team}.churn").raise_for_status()
-    [seal] = world.server.rows(tables.seals, prefix=place(made["artifact_uri"]))
+        assert reader.get("model-versions/get", name=f"{every_world.team}.churn", version="1").status_code == 404
+    every_world.ben.send("DELETE", "registered-models/delete", name=f"{every_world.team}.churn").raise_for_status()
+    [seal] = every_world.server.rows(tables.seals, prefix=place(made["artifact_uri"]))
     assert seal.zone == ana.actor.home_zone, "the files stay sealed for who still has a version of them"
 
 
-def test_what_the_platform_says_is_written_by_the_platform_alone(world: World) -> None:
-    ana = world.ana
+def test_what_the_platform_says_is_written_by_the_platform_alone(every_world: World) -> None:
+    ana = every_world.ana
     ana.publish("churn")
     for key in ("mp.approved", "mp.card.tier", "mlflow.prompt.is_prompt"):
         for path, more in (("registered-models/set-tag", {}), ("model-versions/set-tag", {"version": "1"})):
@@ -265,23 +265,23 @@ def test_what_the_platform_says_is_written_by_the_platform_alone(world: World) -
     assert mixed.status_code == 400, mixed.text
 
 
-def test_prompts_are_governed_by_rights_and_are_no_models(world: World) -> None:
-    ana, zone = world.ana, world.ana.actor.home_zone or ""
+def test_prompts_are_governed_by_rights_and_are_no_models(every_world: World) -> None:
+    ana, zone = every_world.ana, every_world.ana.actor.home_zone or ""
     prompt = [{"key": "mlflow.prompt.is_prompt", "value": "true"}]
     ana.ok("registered-models/create", name="hello", tags=prompt)
     text = [*prompt, {"key": "mlflow.prompt.text", "value": "Hi"}]
     ana.ok("model-versions/create", name="hello", source="prompt-template", tags=text)
     ana.ok("registered-models/alias", name="hello", alias="live", version="1")
-    assert world.server.rows(tables.models, zone=zone) == []
-    assert world.server.rows(tables.aliases, zone=zone) == []
-    assert world.server.events(zone) == []
-    assert world.ben.get("registered-models/get", name=f"{zone}.hello").status_code == 404
-    forbidden = ana.post("registered-models/create", name=f"{world.team}.hello", tags=prompt)
+    assert every_world.server.rows(tables.models, zone=zone) == []
+    assert every_world.server.rows(tables.aliases, zone=zone) == []
+    assert every_world.server.events(zone) == []
+    assert every_world.ben.get("registered-models/get", name=f"{zone}.hello").status_code == 404
+    forbidden = ana.post("registered-models/create", name=f"{every_world.team}.hello", tags=prompt)
     assert forbidden.status_code == 403
 
 
-def test_what_an_endpoint_runs_cannot_be_deleted(world: World) -> None:
-    ana, zone = world.ana, world.ana.actor.home_zone or ""
+def test_what_an_endpoint_runs_cannot_be_deleted(every_world: World) -> None:
+    ana, zone = every_world.ana, every_world.ana.actor.home_zone or ""
     ana.publish("churn")
     ana.publish("churn")
     spec = {"deployments": [{"name": "a", "model": f"{zone}.churn", "version": 1}]}
@@ -295,7 +295,7 @@ def test_what_an_endpoint_runs_cannot_be_deleted(world: World) -> None:
         "created_at": now,
         "updated_at": now,
     }
-    with world.server.database.write() as connection:
+    with every_world.server.database.write() as connection:
         connection.execute(sa.insert(tables.endpoints).values(**row))
     for answer in (
         ana.send("DELETE", "model-versions/delete", name="churn", version="1"),

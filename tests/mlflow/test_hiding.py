@@ -356,12 +356,12 @@ def test_what_is_seen_is_complete_on_every_page(world: World) -> None:
     assert pages == [["m0", "m1", "m2", "m3"], ["m4", "m5", "m6", "m7"], ["m8"]]
 
 
-def test_the_artifact_root_lists_what_may_be_seen(world: World) -> None:
-    mine, theirs = world.ana.logged_model()["artifact_uri"], world.ben.logged_model()["artifact_uri"]
-    listed = {file["path"] for file in world.ana.found(ARTIFACTS)["files"]}
+def test_the_artifact_root_lists_what_may_be_seen(every_world: World) -> None:
+    mine, theirs = every_world.ana.logged_model()["artifact_uri"], every_world.ben.logged_model()["artifact_uri"]
+    listed = {file["path"] for file in every_world.ana.found(ARTIFACTS)["files"]}
     assert place(mine).partition("/")[0] in listed
     assert place(theirs).partition("/")[0] not in listed
-    inside = world.ana.found(ARTIFACTS, path="0/models")["files"]
+    inside = every_world.ana.found(ARTIFACTS, path="0/models")["files"]
     assert [file["path"] for file in inside] == [place(mine).split("/")[2]], "experiment 0 is one's own default"
 
 
@@ -386,10 +386,10 @@ def test_an_actor_without_home_zone_is_told_to_write_the_zone(world: World, name
     assert admin.ok("registered-models/create", name=full)["registered_model"]["name"] == full
 
 
-def test_mlflows_own_default_experiment_is_shown_to_nobody(world: World) -> None:
-    world.ana.run()
-    for person in (world.ana, world.admin):
+def test_mlflows_own_default_experiment_is_shown_to_nobody(every_world: World) -> None:
+    every_world.ana.run()
+    for person in (every_world.ana, every_world.admin):
         shown = person.ok("experiments/search", max_results=1000).get("experiments", [])
         assert "0" not in {experiment["experiment_id"] for experiment in shown}
-    names = [one["name"] for one in world.ana.ok("experiments/search", max_results=1000)["experiments"]]
+    names = [one["name"] for one in every_world.ana.ok("experiments/search", max_results=1000)["experiments"]]
     assert names.count("Default") == 1

@@ -62,8 +62,8 @@ def test_the_port_writes_run_model_version_card_files_and_event(every_world: Wor
     assert logged["status"] == "LOGGED_MODEL_READY"
 
 
-def test_versions_are_counted_and_the_newest_is_what_the_model_shows(world: World, tmp_path: Path) -> None:
-    ana, server = world.ana, world.server
+def test_versions_are_counted_and_the_newest_is_what_the_model_shows(every_world: World, tmp_path: Path) -> None:
+    ana, server = every_world.ana, every_world.server
     for number in (1, 2, 3):
         folder = ana.upload(server.state / f"upload-{tmp_path.name}-{number}", {"model.skops": str(number)})
         assert server.call("register", ana.actor, ana.registration("churn", folder)).version == number
@@ -173,8 +173,8 @@ def test_our_rows_follow_every_change(every_world: World) -> None:
     assert {event.actor for event in server.events(zone)} == {ana.actor.name}
 
 
-def test_the_port_changes_aliases_description_and_tags(world: World) -> None:
-    ana, server, reference = world.ana, world.server, ModelRef(world.ana.actor.home_zone, "churn")
+def test_the_port_changes_aliases_description_and_tags(every_world: World) -> None:
+    ana, server, reference = every_world.ana, every_world.server, ModelRef(every_world.ana.actor.home_zone, "churn")
     ana.publish("churn")
     server.call("set_alias", ana.actor, reference, "champion", 1)
     server.call("patch_model", ana.actor, reference, ModelPatch(description="who leaves", tags={"a": "1", "b": "2"}))
@@ -186,4 +186,4 @@ def test_the_port_changes_aliases_description_and_tags(world: World) -> None:
     server.call("delete_alias", ana.actor, reference, "champion")
     assert server.rows(tables.aliases, zone=reference.zone) == []
     with pytest.raises(ForbiddenError):
-        server.call("set_alias", world.ana.actor, ModelRef(world.team, "churn"), "champion", 1)
+        server.call("set_alias", every_world.ana.actor, ModelRef(every_world.team, "churn"), "champion", 1)
