@@ -63,10 +63,10 @@ class Lacking:
         for cause in _chain(error):
             if isinstance(cause, ModuleNotFoundError) and cause.name:
                 return f"The model's environment has no module named {cause.name}."
-            if isinstance(cause, FileNotFoundError) and (name := self._file(cause)):
-                return f"The model reads {name}, which did not travel with it; publish it with --with {name}."
-            if isinstance(cause, KeyError) and (name := _text(cause.args)) in self._missed:
-                return _without([name])
+            if isinstance(cause, FileNotFoundError) and (file := self._file(cause)):
+                return f"The model reads {file}, which did not travel with it; publish it with --with {file}."
+            if isinstance(cause, KeyError) and (variable := _text(cause.args)) in self._missed:
+                return _without([variable])
         return _without(found) if (found := [name for name in self._missed if name in self._expected]) else None
 
     def _note_variable(self, name: str, frame: FrameType) -> None:

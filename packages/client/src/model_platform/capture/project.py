@@ -182,10 +182,10 @@ def changed_since_import(module: types.ModuleType, source: str, file: Path) -> s
             for name, code in _codes_of(node.name, vars(module).get(node.name)):
                 if code.co_filename == module.__file__ and code not in written:
                     return name
-        elif (name := _plain_constant(node)) and _is_told_once(tree, name):
-            value, loaded = ast.literal_eval(node.value), vars(module).get(name)  # type: ignore[attr-defined]
+        elif (constant := _plain_constant(node)) and _is_told_once(tree, constant):
+            value, loaded = ast.literal_eval(node.value), vars(module).get(constant)  # type: ignore[attr-defined]
             if type(value) is not type(loaded) or value != loaded:
-                return name
+                return constant
     return None
 
 
