@@ -248,3 +248,8 @@ def test_what_the_notebook_does_afterwards_changes_nothing(holder: str) -> None:
     for _, piece in pieces:
         content.update(piece)
     assert f"sha256:{content.hexdigest()}" == expected
+
+
+def test_data_that_cannot_even_be_looked_at_is_noted() -> None:
+    rows = as_table(pd.DataFrame([[1, 2]], columns=["a", "a"]), "--data")
+    assert fingerprint("X", rows.value, rows).note == "it could not be read (InvalidInputError)"

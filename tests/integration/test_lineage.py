@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
+import numpy as np
 import pandas as pd
 import pytest
 from sklearn.linear_model import LinearRegression
 
+from model_platform.capture.fingerprint import fingerprint
+from model_platform.capture.table import as_table
 from model_platform_core.lineage import DataFingerprint, Lineage
 from model_platform_core.wire import RegisterVersion
 from support.servers import RunningServer
@@ -52,3 +58,59 @@ def test_only_the_publisher_completes_and_only_what_was_pending(
     again = api.patch(path, json={"data": [done | {"sha256": "sha256:" + "b" * 64}]})
     assert (again.status_code, again.json()["code"]) == (409, "conflict")
     assert api.get(f"/models/{zone}.waited/versions/1").json()["lineage"]["data"] == [done]
+
+
+SLOW = """
+import sys, threading
+import numpy as np
+from sklearn.linear_model import LinearRegression
+import model_platform as mp
+from model_platform.capture import blocks, completing, fingerprint, publish
+
+gate, pieces = threading.Event(), blocks.Arrays.pieces
+
+
+def held(self):
+    for piece in pieces(self):
+        gate.wait()
+        yield piece
+
+
+blocks.Arrays.pieces = held
+fingerprint.PATIENCE_SECONDS = publish.PATIENCE_SECONDS = completing._AT_EXIT_SECONDS = 0.2
+rows = np.arange(200_000.0).reshape(-1, 2)
+model = LinearRegression().fit(rows[:10], rows[:10, 0])
+print(mp.publish(model, sys.argv[1], data=rows, pii="none"))
+rows[:] = 0
+if sys.argv[2] == "goes-on":
+    gate.set()
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "then"), [("goes-on", "goes-on"), ("is-ended", "ends")], ids=["it-is-completed", "it-is-given-up"]
+)
+def test_a_fingerprint_that_takes_long_follows_or_is_given_up_at_the_end(
+    server: RunningServer, api: httpx.Client, project: Path, name: str, then: str
+) -> None:
+    (project / "train.py").write_text(SLOW)
+    told = subprocess.run(
+        [sys.executable, "train.py", name, then],
+        env={**os.environ, "MP_HOME": str(server.state), "PYTHONWARNINGS": "ignore"},
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=True,
+    ).stdout
+    assert "its fingerprint follows" in told
+    lineage = api.get(f"/models/{name}/versions/1").json()["lineage"]
+    (found,) = lineage["data"]
+    assert (found["name"], found["rows"], found["pending"]) == ("rows", 100_000, False)
+    if then == "goes-on":
+        rows = np.arange(200_000.0).reshape(-1, 2)  # as they were when the model was published
+        assert found["sha256"] == fingerprint("rows", rows, as_table(rows, "--data")).sha256
+    else:
+        assert (found["sha256"], found["note"]) == (None, "the session ended before its digest was computed")
+    assert lineage["notebook"] == "train.py"
+    cells = api.get(f"/models/{name}/versions/1/files/model_platform/lineage/cells.py").text
+    assert "model = LinearRegression()" in cells

@@ -275,6 +275,18 @@ class Folder(Source):
         return file.relative_to(self._path).as_posix()
 
 
+class Unreadable(Source):
+    """Data that cannot even be looked at; it has no digest, and the reason is told in its place."""
+
+    def __init__(self, error: Exception) -> None:
+        self._error = error
+        self.types, self.total = {}, 1
+
+    def pieces(self) -> Iterator[tuple[int, bytes]]:
+        """Nothing: raises what was raised before."""
+        raise self._error
+
+
 def is_arrow(value: Any) -> bool:
     """Whether it is an Arrow table or a Polars frame: neither is ever changed in place."""
     library, name = type(value).__module__.partition(".")[0], type(value).__name__

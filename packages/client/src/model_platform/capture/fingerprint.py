@@ -27,7 +27,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from model_platform.capture.blocks import ChangedError, Source, source_of
+from model_platform.capture.blocks import ChangedError, Source, Unreadable, source_of
 from model_platform.capture.table import Table
 from model_platform_core.lineage import DataFingerprint
 
@@ -112,8 +112,8 @@ def fingerprinting(name: str, value: Any, rows: Table | None) -> Fingerprinting 
     """Begin to compute the fingerprint of a value; None where there is nothing to compute one of."""
     try:
         source = source_of(value, rows)
-    except OSError:
-        return None
+    except Exception as error:  # noqa: BLE001 - whatever a library raises for its own data: told, never in the way
+        source = Unreadable(error)
     return Fingerprinting(name, source) if source is not None else None
 
 

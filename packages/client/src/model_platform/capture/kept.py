@@ -51,7 +51,7 @@ def what_to_keep(subject: Subject, trial: Trial, data: Table | None, rows_from: 
         made = try_out(subject, make_rows(as_called(data, trial.sample), SAMPLE_ROWS))
     except NotMadeUpError as error:
         return Kept(rows_from, None, f"no rows could be made up for it: {error}")
-    except (InvalidInputError, InvalidModelError) as error:
+    except (InvalidInputError, InvalidModelError, ArithmeticError, LookupError, TypeError, ValueError) as error:
         reason = type(error.__cause__ or error).__name__  # its words may repeat what the model has learnt
         return Kept(rows_from, None, f"the model refuses made-up rows ({reason})")
     if (made.answers.kind, made.answers.names) != (trial.answers.kind, trial.answers.names):
