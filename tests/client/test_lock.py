@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from model_platform.capture.completing_lock import completed
+from model_platform.capture.environment import record_environment
 from model_platform_core.environments import EnvironmentRecord, PackageOrigin, Source
 from support.kernels import Kernel, write_project
 
@@ -258,3 +260,14 @@ from model_platform.capture.distributions import distributions_of
 print(sorted(distributions_of(["hatchling_tools", "setuptools_tools"])), distributions_of(["prep"]))
 """
     assert kernel.run_with_ours(program, tmp_path) == "['hatchling-tools', 'setuptools-tools'] set()\n"
+
+
+def test_a_lock_is_completed_by_what_indexes_have() -> None:
+    known = record_environment({"numpy"}).model_copy(update={"pending": True})
+    same = completed(known, ["numpy.linalg", "json", "model_platform_core.refs"])
+    assert same == known.model_copy(update={"pending": False})
+    more = completed(known, ["pluggy", "numpy"])
+    assert [package.partition("==")[0] for package in more.packages] == ["numpy", "pluggy"]
+    assert set(known.packages) < set(more.packages)
+    assert more.pending is False
+    assert more.lock_sha256 != known.lock_sha256
