@@ -171,8 +171,9 @@ def _outputs(version: ModelVersion, found: Found) -> str:
     if answers is None or found.subject is None:
         return words.plural(len(version.signature.outputs or ()), "output")
     if len(answers.names) > 1:
-        if found.subject.classes():
-            return f"probability of {len(answers.names)} classes"
+        if found.subject.classes() and answers.kind == "array":
+            what = "probability" if found.subject.method == "predict_proba" else "score"
+            return f"{what} of {len(answers.names)} classes"
         return f"{len(answers.names)} outputs: {words.listed(answers.names)}"
     classes = getattr(found.subject.model, "classes_", None)
     if found.subject.method == "predict" and classes is not None and not isinstance(classes, list):
