@@ -34,7 +34,7 @@ def test_only_the_publisher_completes_and_only_what_was_pending(
     mp: Any, api: httpx.Client, server: RunningServer, monkeypatch: pytest.MonkeyPatch, project: Path
 ) -> None:
     client = type(mp.connect())
-    register, pending = client.register, DataFingerprint(name="FRAME", rows=3, columns=1, pending=True)
+    register, pending = client.register, DataFingerprint(name="later", rows=3, columns=1, pending=True)
 
     def register_pending(self: Any, model: str, request: RegisterVersion, key: str) -> Any:
         return register(self, model, request.model_copy(update={"lineage": Lineage(data=(pending,))}), key)
