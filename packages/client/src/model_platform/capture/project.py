@@ -12,7 +12,7 @@ import sys
 import sysconfig
 import tempfile
 import types
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -21,6 +21,7 @@ from model_platform.capture.distributions import in_place
 from model_platform_core.errors import InvalidModelError
 
 _MARKS = (".git", ".hg", ".svn", "pyproject.toml", "setup.py", "setup.cfg")
+_LEVELS = 2  # from a notebook's folder up to the one that holds src beside it
 _OURS = frozenset({"model_platform", "model_platform_core", "model_platform_server", "model_platform_runner"})
 _INSTALLED = frozenset({"site-packages", "dist-packages"})
 
@@ -51,14 +52,14 @@ def project_root(folder: Path) -> Path:
     return folder
 
 
-def widened(root: Path, entries: Iterable[Path]) -> Path:
-    """The root, or the folder that holds it and these entries of `sys.path` too, unless that is nobody's project."""
-    for entry in entries:
-        if entry.is_relative_to(root):
-            continue
-        common = next((one for one in root.parents if entry.is_relative_to(one)), root)
-        root = root if common in _too_wide() else common
-    return root
+def widened(root: Path, entries: Collection[Path]) -> Path:
+    """The root, or the folder close above that holds these entries of `sys.path` too, where nothing marks a project."""
+    if any((root / mark).exists() for mark in _MARKS):
+        return root
+    above = [one for one in list(root.parents)[:_LEVELS] if one not in _too_wide()]
+    beside = [entry for entry in entries if not entry.is_relative_to(root)]
+    around = (one for one in above if all(entry.is_relative_to(one) for entry in beside))
+    return next(around, root) if beside else root
 
 
 @cache
@@ -122,7 +123,7 @@ def _spec(name: str) -> importlib.machinery.ModuleSpec | None:
 def _found(name: str, path: Sequence[str] | None) -> importlib.machinery.ModuleSpec | None:
     if path is None or len(path):
         for finder in sys.meta_path:
-            if spec := finder.find_spec(name, path):
+            if hasattr(finder, "find_spec") and (spec := finder.find_spec(name, path)):
                 return spec
     return None
 

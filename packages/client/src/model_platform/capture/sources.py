@@ -70,6 +70,7 @@ class SourceModule:
         module = types.ModuleType(self.name)
         moved = [one for value in self.defined.values() for one in _with_methods(value)]
         vars(module).update(self.defined)
+        before = sys.modules.get(self.name)  # there, where a version with this very text was loaded
         sys.modules[self.name] = module
         for one in moved:
             one.__module__ = self.name
@@ -78,7 +79,10 @@ class SourceModule:
         finally:
             for one in moved:
                 one.__module__ = _MAIN
-            del sys.modules[self.name]
+            if before is None:
+                del sys.modules[self.name]
+            else:
+                sys.modules[self.name] = before
 
     def pickled_values(self) -> bytes:
         """What lies beside the text; taken while this module stands in."""

@@ -159,7 +159,7 @@ def travelling_code(model: Any, paths: Sequence[str | Path] = ()) -> TravellingC
                     hint='os.environ["…"] where it is used',
                 )
             stack.enter_context(written.standing_in())
-        reached = [reach_of(model), *([reach_of(dict(written.values))] if written and written.values else [])]
+        reached = [reach_of(model), reach_of(dict(written.values))] if written is not None else [first]
     names = {name for one in reached for name in one.modules} | (written.imports if written else set())
     names -= {written.name} if written else set()
     found.add(names)
@@ -214,7 +214,9 @@ class _Modules:
             self._sources[name] = source = _read(module)
             waiting += [one for one in imports_in(source, module) if one not in self.seen]
             top = name.partition(".")[0]
-            waiting += [one for one in sys.modules if one.startswith(f"{top}.")]  # what it imported by other means
+            waiting += [
+                one for one in list(sys.modules) if one.startswith(f"{top}.")
+            ]  # what it imported by other means
 
     def texts(self) -> set[str]:
         """All texts in their code."""
