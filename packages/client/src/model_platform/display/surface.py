@@ -37,9 +37,12 @@ def has_kernel() -> bool:
 
 
 def cell_number() -> int | None:
-    """The number of the cell that runs now."""
+    """The number of the cell that runs now; from IPython 9 on the shell itself counts the next one by then."""
     running = shell()
-    return running.execution_count if running is not None else None
+    if running is None:
+        return None
+    cells = getattr(running.history_manager, "input_hist_raw", None)
+    return len(cells) - 1 if cells else int(running.execution_count)
 
 
 def cell_source() -> str:
