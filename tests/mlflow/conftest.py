@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -15,18 +16,15 @@ from support.databases import DATABASES, fresh_database
 def sqlite_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GovernedServer]:
     """A governed MLflow over SQLite."""
     state = tmp_path_factory.mktemp("sq")
-    server = GovernedServer(state, f"sqlite:///{state}/platform.db").start()
-    yield server
-    server.close()
+    with closing(GovernedServer(state, f"sqlite:///{state}/platform.db")) as server:
+        yield server.start()
 
 
 @pytest.fixture(scope="session")
 def postgresql_server(tmp_path_factory: pytest.TempPathFactory, postgresql: Path) -> Iterator[GovernedServer]:
     """A governed MLflow over PostgreSQL."""
-    with fresh_database(postgresql) as url:
-        server = GovernedServer(tmp_path_factory.mktemp("pg"), url).start()
-        yield server
-        server.close()
+    with fresh_database(postgresql) as url, closing(GovernedServer(tmp_path_factory.mktemp("pg"), url)) as server:
+        yield server.start()
 
 
 @pytest.fixture

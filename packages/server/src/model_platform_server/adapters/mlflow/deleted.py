@@ -64,15 +64,15 @@ def keep(
 
 
 def is_kept(connection: sa.Connection, name: str, version: int) -> bool:
-    """Whether a deleted version could come back."""
+    """Whether a deleted version can come back; it is not purged before the transaction ends."""
     kept = sa.select(_KEPT.c.version).where(*_of(_KEPT, name, version), _KEPT.c.content.is_not(None))
-    return connection.execute(kept).first() is not None
+    return connection.execute(kept.with_for_update()).first() is not None
 
 
 def bring_back(connection: sa.Connection, name: str, version: int) -> None:
-    """Put a version's rows back where they were, MLflow's too; its model is there, and locked."""
+    """Put the rows of a version that is kept back where they were, MLflow's too; its model is there, and locked."""
     key = {**split(name), "version": version}
-    row = connection.execute(sa.select(_KEPT).where(*_of(_KEPT, name, version)).with_for_update()).one()
+    row = connection.execute(sa.select(_KEPT).where(*_of(_KEPT, name, version))).one()
     content = row.content
     connection.execute(sa.insert(tables.versions).values(**key, **_typed(tables.versions, content["version"])))
     for what, table in _TABLES.items():
