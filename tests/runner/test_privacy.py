@@ -66,4 +66,4 @@ def test_a_model_leaves_nothing_in_its_directory_or_beside(served: Any, models: 
     found = {path.relative_to(directory).as_posix() for path in directory.rglob("*") if path.is_file()}
     assert found == set(runner.config["files"])
     beside = {path.name for path in runner.journal.parent.iterdir()}
-    assert beside == {"config.json", "journal", "calls", "control"}
+    assert beside == {"config.json", "journal", "calls", "control", "work"}

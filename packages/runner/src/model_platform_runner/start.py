@@ -72,8 +72,8 @@ async def _serve(
 ) -> None:
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(lambda _loop, context: _note(journal, context))
-    discarded = discard_output(partial(_keep, loop, journal) if config.keep_output else None)
-    lacking.tell = lambda sentence: loop.call_soon_threadsafe(_tell, journal, sentence)
+    discarded = discard_output(partial(_soon, loop, journal, "output", "text") if config.keep_output else None)
+    lacking.tell = partial(_soon, loop, journal, "lacking", "message")
     joining = description.published.rows_independent and predictor.contract.joinable
     line = Line(_noting(predictor, lacking), joining=joining, on_loop=predictor.on_loop)
     labels = {"zone": config.zone, "model": config.model, "version": config.version, "runner": config.runner_id}
@@ -109,9 +109,10 @@ def _tell(journal: Journal, sentence: str) -> None:
     journal.event("lacking", message=sentence)
 
 
-def _keep(loop: asyncio.AbstractEventLoop, journal: Journal, text: str) -> None:
+def _soon(loop: asyncio.AbstractEventLoop, journal: Journal, event: str, fact: str, words: str) -> None:
+    """Tell it from the loop's own thread, whichever this is."""
     with contextlib.suppress(RuntimeError):  # the loop is closed: it ends
-        loop.call_soon_threadsafe(partial(journal.event, "output", text=text))
+        loop.call_soon_threadsafe(partial(journal.event, event, **{fact: words}))
 
 
 def _tokens(config: Config) -> Tokens | None:
