@@ -213,7 +213,9 @@ def as_called(data: Table | None, sample: Table) -> Table:
     data = replace(data, indexed=sample.indexed)
     if data.form is not Form.FRAME:
         return data
-    frame = data.value[list(sample.value.columns)]
+    frame, order = data.value, list(sample.value.columns)
+    if list(frame.columns) != order:  # else no copy is made of what may be large
+        frame = frame[order]
     changes = {}
     for position, name in enumerate(frame.columns):
         own, asked = frame.dtypes.iloc[position], sample.value.dtypes.iloc[position]
