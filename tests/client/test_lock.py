@@ -208,6 +208,30 @@ def test_what_cannot_be_packed_is_named_with_the_reason(kernel: Kernel, tmp_path
     assert not (tmp_path / "version" / "model_platform" / "wheels").exists()
 
 
+@pytest.mark.parametrize(
+    ("file", "text", "said"),
+    [
+        ("client_secret.json", "{}", "its file churn_tools/client_secret.json looks like credentials by its name"),
+        (
+            "store.py",
+            "URL = 'https://me:hidden@example.org'",
+            "holds what looks like an address with a password (line 1)",
+        ),
+    ],
+)
+def test_what_looks_like_a_credential_travels_in_no_wheel(
+    kernel: Kernel, tmp_path: Path, file: str, text: str, said: str
+) -> None:
+    project = write_project(tmp_path / "churn", "churn-tools")
+    (project / "src" / "churn_tools" / file).write_text(text)
+    (project / "src" / "churn_tools" / "credentials.py").write_text("class Credentials: ...\n")
+    kernel.install("-e", project)
+    record = kernel.record({"churn-tools"}, tmp_path / "version", project=tmp_path)
+    assert record.only_here == ("churn-tools==1.0",)
+    assert said in record.lock
+    assert "hidden" not in record.model_dump_json()
+
+
 def test_an_install_without_a_word_of_its_installer_is_local(kernel: Kernel, tmp_path: Path) -> None:
     kernel.install("iniconfig==2.0.0")
     (kernel.site_packages / "iniconfig-2.0.0.dist-info" / "INSTALLER").unlink()

@@ -13,18 +13,21 @@ import re
 import sys
 import sysconfig
 import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from importlib.metadata import Distribution
 from itertools import chain
 from pathlib import Path, PurePosixPath
 
 from model_platform.capture.editable import editable_modules, is_editable
+from model_platform.capture.forbidden import forbidden_name, secret_in_text
 
 _WRITTEN_BY_INSTALLERS = frozenset(
     {"RECORD", "INSTALLER", "REQUESTED", "WHEEL", "METADATA", "direct_url.json", "uv_cache.json", "uv_build.json"}
 )
 _NATIVE = frozenset({".so", ".pyd", ".dylib", ".dll"})
 _PROGRAMS = frozenset({"bin", "Scripts"})
+_TEXTS = frozenset({".cfg", ".ini", ".json", ".toml", ".txt", ".yaml", ".yml"})
+_LARGEST_TEXT = 1 << 20
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
@@ -41,9 +44,11 @@ def pack(distribution: Distribution, folder: Path) -> Path:
         If not all of its files can be found.
     """
     editable = is_editable(distribution)
-    files = dict(_worked_on(distribution) if editable else _installed(distribution))
+    found = _worked_on(distribution) if editable else _installed(distribution)
+    files = {name: path for name, path in found if not path.name.startswith(".")}
     if not files:
         raise CannotPackError("nobody can tell which files it consists of")
+    _check_no_credentials(files)
     tags = _tags(distribution, [*files], editable=editable)
     base = _base(distribution)
     parts = zip(*(tag.split("-") for tag in tags), strict=True)
@@ -99,6 +104,17 @@ def _installed(distribution: Distribution) -> Iterator[tuple[str, Path]]:
             inside = path.resolve().relative_to(prefix)
             if inside.parts[0] not in _PROGRAMS:
                 yield f"{_base(distribution)}.data/data/{inside.as_posix()}", path
+
+
+def _check_no_credentials(files: Mapping[str, Path]) -> None:
+    """Nothing, or CannotPackError: what looks like a credential travels in no way."""
+    for name, path in files.items():
+        is_module = path.suffix == ".py"  # `credentials.py` is what a package calls its code
+        if not is_module and (why := forbidden_name(PurePosixPath(path.name))):
+            raise CannotPackError(f"its file {name} {why}")
+        readable = (is_module or path.suffix in _TEXTS) and path.stat().st_size <= _LARGEST_TEXT
+        if readable and (found := secret_in_text(path.read_text(encoding="utf-8", errors="replace"))):
+            raise CannotPackError(f"its file {name} holds what looks like {found}")
 
 
 def _tags(distribution: Distribution, files: Iterable[str], *, editable: bool) -> list[str]:
