@@ -48,7 +48,10 @@ class Purged(NamedTuple):
 def keep(
     connection: sa.Connection, name: str, version: int, written: Mapping[str, Any], by: str, now: dt.datetime
 ) -> sa.Row[Any] | None:
-    """Set a version's rows aside; the row of the version, None if it is none of ours. `written` is what MLflow wiped."""
+    """Set a version's rows aside; the row of the version, None if it is none of ours. `written` is what MLflow wiped.
+
+    Its files stay sealed: for another version of them, where there is one.
+    """
     row = connection.execute(sa.select(tables.versions).where(*_of(tables.versions, name, version))).first()
     if row is None:
         return None
@@ -60,6 +63,8 @@ def keep(
     key = {**split(name), "version": version}
     where = {"location": row.location, "model_id": row.model_id}
     connection.execute(sa.insert(_KEPT).values(**key, **where, content=content, by=by, at=now))
+    if (heir := heir_of(connection, row.location)) is not None:
+        connection.execute(sa.update(tables.seals).where(*_of(tables.seals, name, version)).values(**heir))
     return row
 
 
