@@ -45,7 +45,7 @@ def mp(server: RunningServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[Mp]:
 
     yield run
     if (client := connection.current_if_any()) is not None:
-        client.rest.close()
+        client.close()
         connection._current = None
 
 
@@ -139,7 +139,7 @@ def test_every_kind_of_trouble_has_its_status(mp: Mp, tmp_path: Path, monkeypatc
     mp("server", "stop", "--all", status=1, given="n\n")
     monkeypatch.setenv("MP_TOKEN", "mp_wrong")
     monkeypatch.setenv("MP_SERVER", connection.current().rest.url)
-    connection.current().rest.close()
+    connection.current().close()
     connection._current = None
     assert "unknown" in mp("zone", status=3).stderr
     monkeypatch.setenv("MP_SERVER", "http://127.0.0.1:9")

@@ -117,7 +117,7 @@ def test_a_connection_is_challenged_once_and_before_the_token(tmp_path: Path) ->
         client = Client.at(Address(None, "none"), tmp_path)
         for _ in range(3):
             client.rest.call("GET", "/whoami")
-        client.rest.close()
+        client.close()
     # The proof when the server is looked for, the proof of the connection, the three requests.
     assert [headers.get("Authorization") for headers in seen] == [None, None, *["Bearer mp_secret"] * 3]
 
@@ -282,7 +282,7 @@ def test_the_client_finds_a_server_again_that_has_moved(program: Path, state: Pa
     (state / "server.json").unlink()
     client.rest.call("GET", "/proof", params={"challenge": "00"})
     assert client.rest.url != first
-    client.rest.close()
+    client.close()
 
 
 def test_a_state_directory_that_cannot_be_written(tmp_path: Path) -> None:

@@ -56,7 +56,7 @@ def shell(
     load(shell)
     connection.connect()
     yield shell
-    connection.current().rest.close()
+    connection.current().close()
     connection._current = None
     shell.history_manager.end_session()  # type: ignore[union-attr]
     InteractiveShell.clear_instance()

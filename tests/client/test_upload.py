@@ -98,7 +98,7 @@ def client(server: Breaking, monkeypatch: pytest.MonkeyPatch) -> Iterator[Client
     access = Access(f"http://127.0.0.1:{server.server_address[1]}", "mp_token")
     found = Client(Address(access.url, "test", zone="z"), Rest(lambda: access))
     yield found
-    found.rest.close()
+    found.close()
 
 
 @pytest.fixture

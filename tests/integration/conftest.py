@@ -41,7 +41,7 @@ def mp(server: RunningServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
         monkeypatch.delenv(name, raising=False)
     client = model_platform.connect()
     yield model_platform
-    client.rest.close()
+    client.close()
 
 
 @pytest.fixture

@@ -178,7 +178,7 @@ def test_a_zone_is_a_wall(mp: Any, tmp_path_factory: pytest.TempPathFactory) -> 
         address = {"server": server.url, "token": server.token}
         connection = mp.connect(**address)
         publish(mp, "secret")
-        connection.rest.close()
+        connection.close()
         last = alice.get("/events", params={"limit": 1000}).json()["items"][-1]["id"]
         with as_actor(alice, server, "ben", "dev-ben") as ben:
             assert ben.get("/whoami").json()["home_zone"] == "dev-ben"

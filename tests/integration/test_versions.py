@@ -126,7 +126,7 @@ def test_a_version_of_another_person_is_told_first(mp: Any, server: RunningServe
     try:
         published = mp.publish(forest(6), "shared", example=FRAME)
     finally:
-        client.rest.close()
+        client.close()
         mp.connect()
     assert "The last version, 1, was published by alice" in shown(published)
     assert published.details.card.owner == "alice"

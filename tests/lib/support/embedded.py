@@ -24,7 +24,7 @@ def notebook(state: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Client]:
     try:
         yield client
     finally:
-        client.rest.close()
+        client.close()
         found = read_discovery(state)
         if found is not None:
             terminate(found)

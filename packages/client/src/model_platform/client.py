@@ -10,6 +10,7 @@ from typing import Any, Self, TypeVar
 
 from pydantic import BaseModel, TypeAdapter
 
+from model_platform.beside import Beside
 from model_platform.config import Address, find_address, state_directory
 from model_platform.display.progress import Progress
 from model_platform.embedded.launcher import ensure
@@ -58,6 +59,7 @@ class Client:
     def __init__(self, address: Address, rest: Rest) -> None:
         self.address = address
         self.rest = rest
+        self.beside = Beside()
         self._zone = address.zone
         self._endpoint_tokens: dict[EndpointRef, str] = {}
 
@@ -68,6 +70,11 @@ class Client:
             access = Access(address.server, address.token)
             return cls(address, Rest(lambda: access))
         return cls(address, Rest(lambda: _embedded(state or state_directory())))
+
+    def close(self) -> None:
+        """Bring what still goes on beside to its end, and close the connection."""
+        self.beside.close()
+        self.rest.close()
 
     # ---------------------------------------------------------------- who and where
 
@@ -396,10 +403,10 @@ def connect(server: str | None = None, *, token: str | None = None, zone: str | 
     try:
         client.me  # noqa: B018 - a wrong address or token is told here, not at the first publish
     except BaseException:
-        client.rest.close()
+        client.close()
         raise
     if _current is not None:
-        _current.rest.close()
+        _current.close()
     _current = client
     return client
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import atexit
 import contextlib
-import threading
 
 from model_platform.capture.fingerprint import Fingerprinting
 from model_platform.client import Client
@@ -13,7 +11,6 @@ from model_platform_core.refs import VersionRef
 from model_platform_core.wire import LineageCompletion
 
 _AT_EXIT_SECONDS = 3.0
-_SEND_SECONDS = 5.0
 
 
 def complete_later(client: Client, ref: VersionRef, running: Fingerprinting) -> None:
@@ -23,19 +20,13 @@ def complete_later(client: Client, ref: VersionRef, running: Fingerprinting) -> 
     """
     running.detach()
 
-    sent = threading.Event()
-
     def send() -> None:
         running.wait(None)
         with contextlib.suppress(ModelPlatformError):  # then it stays pending: a gap in the lineage stops nobody
             client.complete_lineage(ref, LineageCompletion(data=(running.result,)))
-        sent.set()
-        atexit.unregister(finish)
 
-    def finish() -> None:
+    def end() -> None:
         if not running.wait(_AT_EXIT_SECONDS):
             running.give_up("the session ended before its digest was computed")
-        sent.wait(_SEND_SECONDS)
 
-    atexit.register(finish)
-    threading.Thread(target=send, name="lineage", daemon=True).start()
+    client.beside.start("lineage", send, end)

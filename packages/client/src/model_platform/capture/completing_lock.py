@@ -6,7 +6,6 @@ loaded long ago.
 
 from __future__ import annotations
 
-import atexit
 import contextlib
 import json
 import os
@@ -30,7 +29,6 @@ from model_platform_core.wire import LineageCompletion
 
 _LARGEST = 1 << 30
 _SECONDS = 180
-_SEND_SECONDS = 5.0
 
 
 def is_worth_completing(subject: Subject, folder: Path) -> bool:
@@ -57,16 +55,8 @@ def complete_lock_later(client: Client, ref: VersionRef, folder: Path, known: En
         record = completed(known, probing.imported())
         with contextlib.suppress(ModelPlatformError):  # then it stays pending: a gap in the lineage stops nobody
             client.complete_lineage(ref, LineageCompletion(environment=record))
-        sent.set()
-        atexit.unregister(finish)
 
-    def finish() -> None:
-        probing.end()
-        sent.wait(_SEND_SECONDS)
-
-    sent = threading.Event()
-    atexit.register(finish)
-    threading.Thread(target=complete, name="lock", daemon=True).start()
+    client.beside.start("lock", complete, probing.end)
 
 
 class _Probing:
