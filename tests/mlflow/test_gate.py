@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import pickle
 from contextlib import closing
 from typing import Any
 
@@ -121,7 +122,7 @@ def test_tags_are_text_where_the_card_has_text_and_parsed_elsewhere(
 
 def test_formats_that_run_code_are_refused_from_tier_2(world: World) -> None:
     ana = world.ana
-    model = ana.logged_model({"model.pkl": b"code"})
+    model = ana.logged_model({"model.pkl": pickle.dumps({"a": 1})})
     message = refusal(ana.register("churn", model, **{"mp.card.tier": "2"}))
     assert "format:" in message
     assert "skops" in message
