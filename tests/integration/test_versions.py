@@ -127,7 +127,6 @@ def test_a_version_of_another_person_is_told_first(mp: Any, server: RunningServe
         published = mp.publish(forest(6), "shared", example=FRAME)
     finally:
         client.close()
-        mp.connect()
     assert "The last version, 1, was published by alice" in shown(published)
     assert published.details.card.owner == "alice"
     assert "owner (as in version 1)" in shown(published)
