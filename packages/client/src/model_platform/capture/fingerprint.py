@@ -79,12 +79,16 @@ class Fingerprinting:
 
     def detach(self) -> None:
         """Go on with a copy of the data: the notebook goes on as well, and may change it."""
+        if not self._turn.acquire(timeout=PATIENCE_SECONDS):  # a disk that does not answer
+            self.give_up("it could not be read in time")
+            return
         try:
-            with self._turn:
-                if not self._done.is_set():
-                    self._source.detach()
+            if not self._done.is_set():
+                self._source.detach()
         except MemoryError:
             self.give_up("there was no memory to copy the data while its digest was computed")
+        finally:
+            self._turn.release()
 
     def _run(self) -> None:
         digest, sha256, note = hashlib.sha256(), None, None
