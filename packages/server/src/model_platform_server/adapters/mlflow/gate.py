@@ -109,7 +109,8 @@ def check(zone: Zone, name: str, written: Mapping[str, Any], found: Evidence, ac
 
 def told_to_client(error: ModelPlatformError, source: str, name: str) -> Refusal:
     """The refusal as the last line that a plain client prints: everything at once, and how to add it."""
-    if not error.fields or any(problem.field not in ModelCard.model_fields | {"format": 0} for problem in error.fields):
+    repairable = {*ModelCard.model_fields, "format", "card"}
+    if not error.fields or any(problem.field.partition(".")[0] not in repairable for problem in error.fields):
         return Refusal(error)  # no field of the card: something in the files, that no tag repairs
     found = "; ".join(f"{problem.field}: {problem.problem}" for problem in error.fields)
     first = error.fields[0].field
