@@ -59,7 +59,8 @@ def test_a_folder_from_publish_to_its_end(mp: Mp, tmp_path: Path) -> None:
     published = data(mp("publish", str(folder), "-m", "the first", "--for-whom", "everybody", "--json"))
     assert (published["name"], published["version"], published["description"]) == ("pairs", 1, "the first")
     assert published["card"]["for_whom"] == "everybody"
-    assert "version 2" in mp("publish", str(folder), "--alias", "champion").stdout
+    assert "still version 1" in mp("publish", str(folder)).stdout
+    assert "version 2" in mp("publish", str(folder), "--new", "--alias", "champion").stdout
     deployed = data(mp("deploy", "pairs@champion", "--json"))
     assert (deployed["status"]["state"], deployed["spec"]["deployments"][0]["version"]) == ("live", 2)
     (tmp_path / "rows.json").write_text("[[1, 2], [3, 4]]")
