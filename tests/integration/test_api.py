@@ -171,6 +171,21 @@ def test_events_are_told_in_order_and_resumed_without_loss(mp: Any, server: Runn
     assert page == sorted(page, key=lambda one: one["id"])
 
 
+def test_a_stream_is_resumed_after_a_restart_of_the_server(mp: Any, server: RunningServer, api: httpx.Client) -> None:
+    """Whoever was cut off tells the last id that it has seen, and misses nothing."""
+    publish(mp, "resumed")
+    before = api.get("/events", params={"limit": 1000}).json()["items"][-1]["id"]
+    api.patch("/models/resumed", json={"description": "the first words"})
+    server.kill()
+    server.start()
+    with server.client() as later:
+        later.patch("/models/resumed", json={"description": "other words"})
+        told = stream(later, before, 2)
+        assert [one["type"] for one in told] == ["model_changed", "model_changed"]
+        assert [one["id"] for one in told] == sorted({one["id"] for one in told})
+        assert later.get("/events", params={"after": before}).json()["items"] == told
+
+
 def test_a_zone_is_a_wall(mp: Any, tmp_path_factory: pytest.TempPathFactory) -> None:
     """Another actor sees nothing of a zone and changes nothing in it; on the local target nobody deploys beside another."""
     with running_server(tmp_path_factory.mktemp("two")) as server, server.client() as alice:

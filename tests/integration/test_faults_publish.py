@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from model_platform.client import Client
-from model_platform_core.errors import ModelNotFoundError
+from model_platform_core.errors import ModelNotFoundError, StorageUnavailableError
 from model_platform_core.models import FileEntry
 from support.databases import DATABASES, fresh_database
 from support.dying import program
@@ -89,3 +89,27 @@ def test_what_a_killed_publish_has_left_is_removed_a_day_later(
         wait_until(lambda: not check_state(home.state, os.environ.get(DATABASE_URL)), what="the removal of the files")
         assert [path.name for path in (home.state / "uploads").iterdir()] == [young.id]
         assert versions(client) == [1, 2, 3, 4, 5]
+
+
+@pytest.mark.parametrize("full", ["uploads", "artifacts"])
+def test_a_disk_that_fills_up_while_publishing_is_told_and_nothing_is_registered(
+    tmp_path: Path, small_disk: Path, fill_small_disk: Callable[[], Path], monkeypatch: pytest.MonkeyPatch, full: str
+) -> None:
+    """When there is room again, the same publish goes through: nothing of the first one is in its way."""
+    server = RunningServer(tmp_path / "state")
+    server.state.mkdir(mode=0o700)
+    (small_disk / full).mkdir(mode=0o700)
+    (server.state / full).symlink_to(small_disk / full, target_is_directory=True)
+    try:
+        server.start()
+        with notebook(server.state, monkeypatch) as client:
+            publish_small(client, "before")
+            other = fill_small_disk()
+            with pytest.raises(StorageUnavailableError, match=r"no room|full"):
+                publish_small(client, "churn", padding=256 << 10)
+            assert versions(client) == []
+            other.unlink()
+            assert publish_small(client, "churn", padding=256 << 10).version == 1
+            assert check_state(server.state) == []
+    finally:
+        server.stop_all()
