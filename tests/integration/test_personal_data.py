@@ -96,6 +96,20 @@ def test_no_observed_value_is_anywhere(
     endpoint.stop()
 
 
+def test_the_rare_levels_of_a_category_stay_in_the_models_files(
+    mp: Any, server: RunningServer, project: Path
+) -> None:
+    frame = people()[["town"]].astype("category")
+    model = make_pipeline(make_column_transformer((HashingVectorizer(n_features=8), "town")), LogisticRegression())
+    published = mp.publish(model.fit(frame, np.arange(ROWS) % 2), "levels", data=frame)
+    endpoint = mp.deploy("levels")
+    with server.client() as api:
+        version = api.get(f"/models/{published.zone}.levels/versions/1").text
+    assert "north" in version
+    assert "Vogsphere" not in version + shown_by(endpoint) + str(published)
+    endpoint.stop()
+
+
 def test_rows_given_to_be_shown_are_shown_and_no_others(mp: Any, server: RunningServer, project: Path) -> None:
     frame = people()
     example = pd.DataFrame(

@@ -176,11 +176,18 @@ def signature_of(model: Mapping[str, Any]) -> Signature:
 
 
 def behaviour_of(model: Mapping[str, Any]) -> dict[str, Any]:
-    """What publish found out about the model (from its metadata), and its flavours."""
+    """What publish found out about the model (from its metadata), and its flavours.
+
+    Without the levels of categories: they may be personal, and only the runner needs them, from the model's files.
+    """
     known = metadata_of(model).get("model_platform")
     flavours = [str(name) for name in model.get("flavors") or ()] if isinstance(model.get("flavors"), dict) else []
     main = [name for name in flavours if name != "python_function"] or flavours
     found = plain(known, "model_platform") if isinstance(known, dict) else {}
+    columns = (found.get("rows") or {}).get("columns") if isinstance(found.get("rows"), dict) else None
+    for column in columns.values() if isinstance(columns, dict) else ():
+        if isinstance(column, dict):
+            column.pop("levels", None)
     return {**found, "flavor": main[0] if main else None, "flavors": flavours}
 
 

@@ -173,10 +173,12 @@ class GovernedRegistryStore(Governed, SqlAlchemyStore):  # type: ignore[misc]  #
 
     # ------------------------------------------------------------ numbers
 
-    def create_registered_model(self, name: str, tags: Any = None, description: str | None = None) -> RegisteredModel:
+    def create_registered_model(
+        self, name: str, tags: Any = None, description: str | None = None, deployment_job_id: str | None = None
+    ) -> RegisteredModel:
         """A new model. Where one of that name was deleted, its versions are counted on from there."""
         with one_transaction(self.engine) as connection:
-            made = super().create_registered_model(name, tags, description)
+            made = super().create_registered_model(name, tags, description, deployment_job_id)
             deleted.remember_numbers(connection, name)
             return made
 
