@@ -185,6 +185,11 @@ def travelling_code(model: Any, paths: Sequence[str | Path] = ()) -> TravellingC
     )
 
 
+def _outermost_package(name: str) -> str:
+    """The widest package around a module that has a file: a folder without one may hold anything else besides."""
+    return next((one for one in with_parents(name) if getattr(sys.modules.get(one), "__file__", None)), name)
+
+
 def _notebook_names() -> Mapping[str, Any]:
     running = shell()
     return running.user_ns if running is not None else vars(sys.modules["__main__"])
@@ -213,9 +218,9 @@ class _Modules:
             self.modules[name] = module
             self._sources[name] = source = _read(module)
             waiting += [one for one in imports_in(source, module) if one not in self.seen]
-            top = name.partition(".")[0]
+            package = _outermost_package(name)
             waiting += [
-                one for one in list(sys.modules) if one.startswith(f"{top}.")
+                one for one in list(sys.modules) if one.startswith(f"{package}.")
             ]  # what it imported by other means
 
     def texts(self) -> set[str]:
