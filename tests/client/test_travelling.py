@@ -18,6 +18,8 @@ import numpy as np
 import pytest
 from jupyter_client.blocking.client import BlockingKernelClient
 from jupyter_client.manager import start_new_kernel
+from sklearn.ensemble import GradientBoostingClassifier, HistGradientBoostingClassifier
+from sklearn.neighbors import KNeighborsClassifier
 
 from model_platform.capture.forbidden import forbidden_name, is_secret, secret_in_source
 from model_platform.capture.project import project_root, widened
@@ -154,6 +156,14 @@ def test_an_object_of_a_class_before_the_reload_travels_by_value(project: Path) 
     assert code.by_value == ("Model",)
     code.check_tier("m", Tier.SANDBOX)
     with pytest.raises(FormatRefusedError, match="tier 1 takes code with its source, and of Model it is not known"):
+        code.check_tier("m", Tier.LOW)
+
+
+def test_models_of_compiled_libraries_hold_no_code_of_unknown_source() -> None:
+    rows = np.random.default_rng(0).normal(size=(60, 2))
+    for kind in (GradientBoostingClassifier(n_estimators=2), HistGradientBoostingClassifier(), KNeighborsClassifier()):
+        code = travelling_code(kind.fit(rows, rows[:, 0] > 0))
+        assert (code.by_value, code.unfound) == ((), ())
         code.check_tier("m", Tier.LOW)
 
 

@@ -24,6 +24,7 @@ _MARKS = (".git", ".hg", ".svn", "pyproject.toml", "setup.py", "setup.cfg")
 _LEVELS = 2  # from a notebook's folder up to the one that holds src beside it
 _OURS = frozenset({"model_platform", "model_platform_core", "model_platform_server", "model_platform_runner"})
 _INSTALLED = frozenset({"site-packages", "dist-packages"})
+_COMPILED = "_cython_"  # where compiled modules share Cython's own types: a module that nobody wrote
 
 
 @dataclass(frozen=True)
@@ -102,7 +103,9 @@ def is_found(name: str) -> bool:
     file = getattr(loaded, "__file__", None)
     if loaded is None or (file is not None and _INSTALLED & set(Path(file).parts)):
         return True
-    return _spec(name) is not None if file is not None else _spec(name.partition(".")[0]) is not None
+    if file is not None:
+        return _spec(name) is not None
+    return name.startswith(_COMPILED) or _spec(name.partition(".")[0]) is not None
 
 
 def _spec(name: str) -> importlib.machinery.ModuleSpec | None:
