@@ -6,6 +6,7 @@ import datetime as dt
 import decimal
 import json
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -146,6 +147,22 @@ def test_dtypes_of_answers_decide_their_tolerance() -> None:
     assert encode_answers(np.array([1.0], dtype="float32"), 1).dtypes == {"prediction": "float32"}
     assert encode_answers(np.array(["a"]), 1).dtypes == {"prediction": "object"}
     assert encode_answers([1, 2.5], 2).dtypes == {"prediction": "float64"}
+
+
+@pytest.mark.parametrize(
+    ("result", "tolerances"),
+    [
+        ([np.ones(3, "float32")], {"prediction": "float32"}),
+        ([np.float32(1)], {"prediction": "float32"}),
+        (pd.Series([np.ones(3, "float32")]), {"prediction": "float32"}),
+        ({"a": [np.ones(3, "float16")], "b": np.ones(1)}, {"a": "float16", "b": "float64"}),
+        ([{"score": np.float32(1), "name": "x", "n": 1}], {"score": "float32"}),
+        ([{"lines": [1.0, {"a": np.ones(2, "float32")}]}], {"lines": "float32"}),
+        ([[1.0, 2.0]], {"prediction": "object"}),
+    ],
+)
+def test_nested_values_of_arrays_have_their_own_tolerance(result: Any, tolerances: dict[str, str]) -> None:
+    assert encode_answers(result, 1).tolerances == tolerances
 
 
 def test_a_missing_or_spare_answer_is_refused() -> None:

@@ -98,6 +98,8 @@ def test_no_answer_breaks_the_comparison_and_the_report_can_be_kept(
         ({"no": 0.1}, {"no": 0.2}, "float64", False),
         ([0.1], [0.1 + 1e-12], "object", True),
         ([0.1], [0.1 + 1e-6], "", False),
+        ([0.1, 20_000], [0.1 + 1e-6, 20_000], "float32", True),
+        ([0.1, 20_000], [0.1 + 1e-6, 20_001], "float32", False),
     ],
 )
 def test_answers_are_equal_within_the_tolerance_of_their_type(expected: Any, got: Any, dtype: str, equal: bool) -> None:

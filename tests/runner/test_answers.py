@@ -12,12 +12,14 @@ import pandas as pd
 import pytest
 import scipy.sparse
 
+from model_platform.capture.answers import encode_answers
 from model_platform_runner.answers import answers_from, encode
 from model_platform_runner.answers import datatype as datatype_of
 from model_platform_runner.errors import CallError
 from model_platform_runner.protocols.inference import typed
 
 NAN = float("nan")
+TENTH = float(np.float32(0.1))
 FRAME = pd.DataFrame({"a": [1, 2], "b": ["x", None], "when": pd.to_datetime(["2024-01-31T12:00:00.5", None])})
 
 
@@ -61,6 +63,8 @@ FRAME = pd.DataFrame({"a": [1, 2], "b": ["x", None], "when": pd.to_datetime(["20
             [{"left": [0.1, 0.9], "right": [0.2, 0.8]}, {"left": [0.5, 0.5], "right": [1, 0]}],
             [{"left": [0.1, 0.9], "right": [0.2, 0.8]}, {"left": [0.5, 0.5], "right": [1, 0]}],
         ),
+        ([{np.int64(1): 0.5, np.str_("b"): [{np.float64(1.5): np.float32(0.1)}]}], None, [{"1": 0.5, "b": [{"1.5": TENTH}]}], [{"1": 0.5, "b": [{"1.5": TENTH}]}]),
+        ([np.datetime64("2024-01-31"), np.datetime64("NaT"), np.datetime64("2024-01-31T12", "ns")], None, [{"prediction": each} for each in ["2024-01-31", None, "2024-01-31T12:00:00Z"]], ["2024-01-31", None, "2024-01-31T12:00:00Z"]),
         ([Decimal("1.5"), date(2024, 1, 31), b"\0", {1}, np.int64(3)], None, [{"prediction": each} for each in [1.5, "2024-01-31", "AA==", [1], 3]], [1.5, "2024-01-31", "AA==", [1], 3]),
     ],
 )  # fmt: skip
@@ -93,6 +97,33 @@ def test_shapes(result: Any, names: list[str] | None, records: Any, predictions:
 def test_datatypes_of_the_inference_protocol(result: Any, datatype: str, data: Any) -> None:
     (array,) = answers_from(result, None).tensors().values()
     assert (datatype_of(typed(array)), json.loads(encode(typed(array)))) == (datatype, data)
+
+
+HALVES = np.random.default_rng(0).random((2, 3)).astype("float32")
+
+
+@pytest.mark.parametrize(
+    "result",
+    [
+        HALVES,
+        HALVES[:, 0],
+        [HALVES[0], HALVES[1]],
+        list(HALVES[0][:2]),
+        [{"score": HALVES[0, 0]}, {"score": HALVES[0, 1]}],
+        [{"lines": [HALVES, {"a": HALVES[0]}]}, {"lines": HALVES.astype("float16")}],
+        {"lines": [HALVES[0], HALVES[1]]},
+        {"lines": [HALVES[0], HALVES[1][:2]], "n": np.arange(2)},
+        pd.Series([HALVES[0], HALVES[1]]),
+        pd.DataFrame({"lines": [HALVES[0], HALVES[1]], "each": HALVES[:, 0]}),
+        [pd.Series(HALVES[0]), pd.Series(HALVES[1])],
+        [{np.int64(1): 0.5, True: 1, None: 2, 1.5: 3, date(2024, 1, 31): 4}, {}],
+        [np.datetime64("2024-01-31"), np.datetime64("2024-01-31T12:00:00.5")],
+    ],
+)
+def test_a_value_is_written_as_publish_writes_it(result: Any) -> None:
+    """Wherever it is nested: else no such model would be proven equal."""
+    answers = answers_from(result, None, rows=2)
+    assert json.loads(encode(answers.records())) == encode_answers(result, 2).records
 
 
 def test_what_is_no_json_is_told_by_type() -> None:

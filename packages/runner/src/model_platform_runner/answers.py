@@ -27,6 +27,7 @@ _DATATYPES = {"bool": "BOOL", "float16": "FP16", "float32": "FP32", "float64": "
     f"{sign}int{bits}": f"{sign.upper()}INT{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)
 }
 _WRITTEN: dict[type, Callable[[Any], Any]] = {
+    np.datetime64: lambda value: _date_as_text(value),
     np.generic: lambda value: value.item(),
     date: lambda value: _moment(_in_whole_minutes(value).isoformat()),  # and what pandas makes of it
     Decimal: float,
@@ -34,7 +35,9 @@ _WRITTEN: dict[type, Callable[[Any], Any]] = {
     set: list,
     frozenset: list,
 }
-_OPTIONS = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS | orjson.OPT_NAIVE_UTC | orjson.OPT_UTC_Z
+_KEYS = (str, int, float, date)  # keys of objects that are written as they are
+# Not OPT_SERIALIZE_NUMPY: it writes float32 shorter than the same value as Python's own, which publish has written.
+_OPTIONS = orjson.OPT_NON_STR_KEYS | orjson.OPT_NAIVE_UTC | orjson.OPT_UTC_Z
 
 
 class Answers(Protocol):
@@ -189,7 +192,12 @@ def encode(document: Any) -> bytes:
         ``failed_prediction`` (500): the model answered with something that JSON cannot hold.
     """
     try:
-        return orjson.dumps(document, default=_plain, option=_OPTIONS)
+        try:
+            return orjson.dumps(document, default=_plain, option=_OPTIONS)
+        except TypeError as error:
+            if isinstance(error.__cause__, _NotJSONError):
+                raise
+            return orjson.dumps(_with_plain_keys(document), default=_plain, option=_OPTIONS)
     except TypeError as error:
         cause = error.__cause__ if isinstance(error.__cause__, _NotJSONError) else None
         what = f" ({cause})" if cause else ""
@@ -270,6 +278,20 @@ def _moment(text: str) -> str:
     return f"{day}T{seconds}{fraction}" + ("Z" if offset in ("", "00:00") else f"{sign}{offset}")
 
 
+def _with_plain_keys(value: Any) -> Any:
+    """Return lists and objects with keys that are Python's own: classes of a model are numbers of NumPy's."""
+    if isinstance(value, dict):
+        return {_plain_key(key): _with_plain_keys(each) for key, each in value.items()}
+    if isinstance(value, np.ndarray) and value.dtype == object:
+        value = value.tolist()
+    return [_with_plain_keys(each) for each in value] if isinstance(value, list | tuple) else value
+
+
+def _plain_key(key: Any) -> Any:
+    key = _plain(key) if isinstance(key, np.generic) else key
+    return key if isinstance(key, _KEYS) or key is None else str(key)
+
+
 def _plain(value: Any) -> Any:
     if type(value).__name__ in ("NAType", "NaTType"):
         return None
@@ -280,4 +302,6 @@ def _plain(value: Any) -> Any:
     for kind, write in _WRITTEN.items():
         if isinstance(value, kind):
             return write(value)
+    if hasattr(value, "tolist"):
+        return value.tolist()  # a Series, a tensor
     raise _NotJSONError(type(value).__name__)

@@ -17,10 +17,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from model_platform.capture.plain_values import plain_value
+from model_platform.capture.plain_values import plain_key, plain_value
 from model_platform_core.errors import InvalidModelError
 
 PREDICTION = "prediction"
+_COARSE = ("float128", "float96", "float64", "float32", "float16")  # from the most exact on
 
 Classes = Sequence[str] | Sequence[Sequence[str]]  # of one output, or of each of several
 
@@ -47,7 +48,12 @@ class Answers:
     @property
     def tolerances(self) -> dict[str, str]:
         """For each output, the numpy dtype that says how exactly it is to be met."""
-        return {name: _numpy_name(values, self.dtypes[name]) for name, values in self.columns.items() if self.dtypes}
+        if self.kind == "records":
+            (rows,) = self.columns.values()
+            names = dict.fromkeys(name for row in rows for name in row)
+            found = {plain_key(name): _coarsest([row.get(name) for row in rows]) for name in names}
+            return {name: dtype for name, dtype in found.items() if dtype}
+        return {name: _numpy_name(values, self.dtypes[name]) for name, values in self.columns.items()}
 
 
 def encode_answers(
@@ -165,7 +171,20 @@ def _dtype(values: Any) -> str:
 def _numpy_name(values: Any, dtype: str) -> str:
     """Every library's numbers under numpy's names: `Float64`, `double[pyarrow]` are `float64`."""
     found: Any = getattr(values, "dtype", None)
-    return f"float{8 * found.itemsize}" if getattr(found, "kind", "") == "f" else dtype
+    if getattr(found, "kind", "") == "f":
+        return f"float{8 * found.itemsize}"
+    return _coarsest(values) or dtype if dtype == "object" else dtype
+
+
+def _coarsest(value: Any) -> str | None:
+    """The least exact of the float dtypes anywhere within a value."""
+    dtype = getattr(value, "dtype", None)
+    if dtype is not None and getattr(dtype, "kind", "O") != "O":
+        return f"float{8 * dtype.itemsize}" if dtype.kind == "f" else None
+    inner = value.values() if isinstance(value, Mapping) else value
+    if isinstance(value, str | bytes) or not hasattr(inner, "__iter__"):
+        return None
+    return max(filter(None, map(_coarsest, inner)), key=_COARSE.index, default=None)
 
 
 def same_kind_as(kind: str, records: list[dict[str, Any]], dtypes: Mapping[str, str], index: Any = None) -> Any:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import datetime as dt
 import decimal
+import json
 import math
 from typing import Any
 
@@ -29,12 +30,20 @@ def plain_value(value: Any) -> Any:
     if value is None or type(value).__name__ in _MISSING:
         return None
     if isinstance(value, dict):
-        return {str(key): plain_value(one) for key, one in value.items()}
+        return {plain_key(key): plain_value(one) for key, one in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
         return [plain_value(one) for one in value]
     if isinstance(value, float | decimal.Decimal):
         return float(value) if math.isfinite(value) else None
     return _other_value(value)
+
+
+def plain_key(key: Any) -> str:
+    """A key of an object as JSON's libraries write it, in the notebook as in the runner."""
+    key = key.item() if hasattr(key, "item") and not isinstance(key, str) else key
+    if key is None or isinstance(key, bool):
+        return json.dumps(key)
+    return _python_date(key) if isinstance(key, dt.date) else str(key)
 
 
 def _python_date(value: dt.date) -> str:

@@ -171,7 +171,7 @@ def _of_values(values: Iterable[Any]) -> str | None:
 
 
 def _plain_type(value: Any) -> type:
-    if hasattr(value, "item") and not isinstance(value, str | bytes):
+    if hasattr(value, "item") and not getattr(value, "ndim", 0) and not isinstance(value, str | bytes):
         value = value.item()
     return type(value)
 
