@@ -16,6 +16,7 @@ import pytest
 from model_platform_core.environments import EnvironmentRecord
 from model_platform_core.errors import EnvironmentFailedError
 from model_platform_server.adapters.local.environments import Environments
+from model_platform_server.adapters.local.interpreters import interpreter
 from model_platform_server.ports import RunnerPlan
 from targets import models
 from targets.harness import REF, LocalHarness, bring_up
@@ -178,6 +179,17 @@ def test_an_environment_of_conda_is_not_built_upon_where_there_is_another_python
     here = {"interpreter": str(python), "host": platform.node()}
     made = environments.make(replace(wanted, environment=wanted.environment.model_copy(update=here)), _quiet)
     assert str(tmp_path / "conda") not in (made.interpreter.python.parent.parent / "pyvenv.cfg").read_text()
+
+
+def test_an_interpreter_that_failed_to_answer_once_is_asked_again(tmp_path: Path) -> None:
+    python, ready = tmp_path / "python", tmp_path / "ready"
+    python.write_text(f'#!/bin/sh\ntest -e {ready} && exec {sys.executable} "$@"\n')
+    python.chmod(0o755)
+    assert interpreter(python) is None
+    ready.touch()
+    found = interpreter(python)
+    assert found is not None
+    assert found.version == sys.version_info[:2]
 
 
 def test_a_python_that_is_too_old_for_the_runner_is_refused(

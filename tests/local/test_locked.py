@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import platform
 import shutil
 import subprocess
+import sysconfig
+import tarfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +16,7 @@ from dataclasses import replace
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -142,9 +147,9 @@ def test_a_wheel_that_is_not_the_published_one_is_refused(
 
 
 @contextmanager
-def _index(folder: Path, wheel: Path) -> Iterator[str]:
+def _index(folder: Path, wheel: Path, name: str | None = None) -> Iterator[str]:
     """A package index on this machine that has one package."""
-    name = wheel.name.partition("-")[0]
+    name = name or wheel.name.partition("-")[0]
     (folder / "simple" / name).mkdir(parents=True)
     shutil.copy(wheel, folder / "simple" / name / wheel.name)
     digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
@@ -165,27 +170,76 @@ def _index(folder: Path, wheel: Path) -> Iterator[str]:
         server.server_close()
 
 
-def test_another_package_of_the_same_name_on_a_public_index_never_serves(
+@contextmanager
+def _private_pluggy(kernel: Kernel, folder: Path) -> Iterator[str]:
+    """A private index, whose pluggy is another than the public one; the kernel has it from there."""
+    maker = Kernel(folder / "maker")
+    maker.install(write_project(folder / "ours", "pluggy", version="1.5.0", says="private", needs=""))
+    made = maker.record({"pluggy"}, folder / "made", project=folder)
+    with _index(folder / "index", folder / "made" / str(made.origins["pluggy"].location)) as url:
+        kernel.install("--no-deps", "pluggy==1.5.0", UV_INDEX=url, UV_CACHE_DIR=str(folder / "cache"))
+        yield url
+
+
+def test_an_index_that_the_server_does_not_know_is_told_before_any_other_is_asked(
     kernel: Kernel, environments: Environments, version: SavedModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The notebook had it from a private index, of which the server does not know."""
-    maker = Kernel(tmp_path / "maker")
-    maker.install(write_project(tmp_path / "ours", "pluggy", version="1.5.0", says="private", needs=""))
-    made = maker.record({"pluggy"}, tmp_path / "made", project=tmp_path)
-    with _index(tmp_path / "index", tmp_path / "made" / str(made.origins["pluggy"].location)) as url:
-        kernel.install("--no-deps", "pluggy==1.5.0", UV_INDEX=url, UV_CACHE_DIR=str(tmp_path / "cache"))
+    """Whichever platform the notebook was on."""
+    with _private_pluggy(kernel, tmp_path) as url:
         monkeypatch.setenv("UV_INDEX", f"team={url}")
         record = kernel.record({"pluggy"}, version.directory, project=tmp_path)
-        monkeypatch.delenv("UV_INDEX")
         assert "team" in record.indexes
-        message = _refusal(environments, _elsewhere(version, record))
-        assert "pluggy==1.5.0 of the server's package index is not the pluggy==1.5.0 of the notebook" in message
-        assert "team" in message
-        assert environments.find(_elsewhere(version, record)) is None
-        monkeypatch.setenv("UV_INDEX", f"team={url}")
+        with monkeypatch.context() as other:
+            other.delenv("UV_INDEX")
+            other.setenv("UV_INDEX_URL", "http://127.0.0.1:9/simple")  # cannot be reached, and is not asked
+            for made_on in (record.platform, "macosx-14.0-arm64"):
+                wanted = _elsewhere(version, record.model_copy(update={"platform": made_on}))
+                assert _refusal(environments, wanted) == (
+                    "The notebook's environment knows the package index team, of which the server does not know."
+                )
+                assert environments.find(wanted) is None
         monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "cache"))
         python = _made(environments, _elsewhere(version, record))
         assert _says(python, "import pluggy; print(pluggy.says())") == "private!"
+
+
+@pytest.mark.parametrize("made_on", [None, "macosx-14.0-arm64"])
+def test_another_package_of_the_same_name_on_a_public_index_never_serves(
+    kernel: Kernel, environments: Environments, version: SavedModel, tmp_path: Path, made_on: str | None
+) -> None:
+    """The notebook had it from an index that was named on a command line: nothing in its settings tells of it."""
+    with _private_pluggy(kernel, tmp_path):
+        record = kernel.record({"pluggy"}, version.directory, project=tmp_path)
+    record = record.model_copy(update={"indexes": (), "platform": made_on or record.platform})
+    message = _refusal(environments, _elsewhere(version, record))
+    assert "pluggy==1.5.0 of the server's package index is not the pluggy==1.5.0 of the notebook" in message
+    assert environments.find(_elsewhere(version, record)) is None
+
+
+def test_source_is_built_only_where_a_name_means_one_package(
+    environments: Environments, version: SavedModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A build runs the code of whoever put the package on the index, before it can be compared."""
+    source = tmp_path / "churn_tools-1.0.tar.gz"
+    project = write_project(tmp_path / "churn_tools-1.0", "churn-tools", backend="setuptools", needs="")
+    ran = tmp_path / "ran"
+    (project / "setup.py").write_text(f"import setuptools; open({str(ran)!r}, 'w').close(); setuptools.setup()")
+    (project / "PKG-INFO").write_text("Metadata-Version: 2.1\nName: churn-tools\nVersion: 1.0\n")
+    with tarfile.open(source, "w:gz") as archive:
+        archive.add(project, project.name)
+    wanted = _by_hand(version, "churn-tools==1.0")
+    assert wanted.environment is not None
+    several = replace(wanted, environment=wanted.environment.model_copy(update={"indexes": ("team",)}))
+    monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "cache"))
+    with _index(tmp_path / "index", source, name="churn-tools") as url:
+        monkeypatch.setenv("UV_INDEX", f"team={url}")
+        assert _refusal(environments, several) == (
+            "The package index has churn-tools==1.0 as source only, and source is not built where a name may mean "
+            "another package."
+        )
+        assert not ran.exists()
+        assert _says(_made(environments, wanted), SAYS) == "ours!"  # the notebook knew the public index alone
+        assert ran.exists()
 
 
 @pytest.mark.parametrize(
@@ -214,17 +268,79 @@ def test_what_conda_installed_comes_from_an_index_only_where_the_name_means_the_
         assert message == f"{said}: it was installed by conda (channel some), and no package index has it."
 
 
+def _commit(project: Path, words: str) -> str:
+    git = ["git", "-c", "user.name=a", "-c", "user.email=a@b", "-C", str(project)]
+    for arguments in (["init", "-q"], ["add", "."], ["commit", "-qm", words]):
+        subprocess.run([*git, *arguments], check=True, capture_output=True)
+    return subprocess.run([*git, "rev-parse", "HEAD"], check=True, capture_output=True, text=True).stdout.strip()
+
+
+def test_a_kernel_with_another_commit_of_the_same_version_is_not_borrowed(
+    kernel: Kernel, environments: Environments, version: SavedModel, tmp_path: Path
+) -> None:
+    project = write_project(tmp_path / "churn", "churn-tools", needs="")
+    commits = [_commit(project, "first")]
+    kernel.install(f"churn-tools @ git+file://{project}@{commits[0]}")
+    wanted = _plan(version, _in(kernel, commit=commits[0], source=Source.GIT, location=f"file://{project}"))
+    assert environments.borrowed(wanted) is not None
+    module = project / "src" / "churn_tools" / "__init__.py"
+    module.write_text(module.read_text().replace("ours", "later"))
+    commits.append(_commit(project, "second"))
+    kernel.install("--reinstall", f"churn-tools @ git+file://{project}@{commits[1]}")
+    assert _says(kernel.python, SAYS) == "later!"
+    assert environments.find(wanted) is None
+    assert environments.why_not_borrowed(wanted) == (
+        "The environment in which the model was made has changed: the model needs churn-tools==1.0, and there is "
+        "another one of that version now."
+    )
+    assert _says(_made(environments, wanted), SAYS) == "ours!"
+
+
+def _in(kernel: Kernel, name: str = "churn-tools==1.0", **origin: Any) -> EnvironmentRecord:
+    """A lock of one package, as if it had been made in the kernel."""
+    return EnvironmentRecord(
+        python=platform.python_version(),
+        platform=sysconfig.get_platform(),
+        packages=(name,),
+        origins={name.partition("==")[0]: PackageOrigin(**origin)},
+        locked=True,
+        interpreter=str(kernel.python),
+        host=platform.node(),
+    )
+
+
+def test_a_kernel_with_other_files_under_the_same_name_and_version_is_not_borrowed(
+    kernel: Kernel, environments: Environments, version: SavedModel, tmp_path: Path
+) -> None:
+    kernel.install(TINY)
+    record = kernel.record({"iniconfig"}, version.directory, project=tmp_path)
+    (origin,) = record.origins.values()
+    assert environments.borrowed(_plan(version, record)) is not None
+    for other in (
+        origin.model_copy(update={"contents": f"sha256:{'0' * 64}"}),
+        PackageOrigin(source=Source.ARCHIVE, location="https://example.org/i.zip", sha256=f"sha256:{'0' * 64}"),
+        PackageOrigin(source=Source.CONDA, location="conda-forge"),
+        PackageOrigin(source=Source.HERE, location="compiled", local=True, contents=f"sha256:{'0' * 64}"),
+    ):
+        changed = record.model_copy(update={"origins": {"iniconfig": other}})
+        assert environments.borrowed(_plan(version, changed)) is None, other
+    archive = "https://example.org/iniconfig-2.0.0.zip"
+    told = {"url": archive, "archive_info": {"hash": f"sha256={'1' * 64}"}}
+    (kernel.site_packages / "iniconfig-2.0.0.dist-info" / "direct_url.json").write_text(json.dumps(told))
+    assert environments.borrowed(_plan(version, record)) is None  # it is not from an index any more
+    same = PackageOrigin(source=Source.ARCHIVE, location=archive, sha256=f"sha256:{'1' * 64}")
+    changed = record.model_copy(update={"origins": {"iniconfig": same}})
+    assert environments.borrowed(_plan(version, changed)) is not None
+
+
 def test_a_repository_is_installed_at_its_commit(
     environments: Environments, version: SavedModel, tmp_path: Path
 ) -> None:
     project = write_project(tmp_path / "churn", "churn-tools")
-    git = ["git", "-c", "user.name=a", "-c", "user.email=a@b", "-C", str(project)]
-    for arguments in (["init", "-q"], ["add", "."], ["commit", "-qm", "first"]):
-        subprocess.run([*git, *arguments], check=True, capture_output=True)
-    commit = subprocess.run([*git, "rev-parse", "HEAD"], check=True, capture_output=True, text=True).stdout.strip()
+    commit = _commit(project, "first")
     module = project / "src" / "churn_tools" / "__init__.py"
     module.write_text(module.read_text().replace("ours", "later"))
-    subprocess.run([*git, "commit", "-qam", "second"], check=True, capture_output=True)
+    _commit(project, "second")
     origin = PackageOrigin(source=Source.GIT, location=f"file://{project}", commit=commit)
     wanted = _by_hand(version, "churn-tools==1.0", TINY, **{"churn-tools": origin})
     assert _says(_made(environments, wanted), SAYS) == "ours!"

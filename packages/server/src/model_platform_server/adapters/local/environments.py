@@ -19,7 +19,7 @@ from model_platform_core.errors import EnvironmentFailedError, StorageUnavailabl
 from model_platform_core.values import Observed
 from model_platform_server.adapters.local import files, locked, processes
 from model_platform_server.adapters.local.interpreters import Interpreter, interpreter, own
-from model_platform_server.adapters.local.requirements import Needs, needs_of
+from model_platform_server.adapters.local.requirements import Needs, named, needs_of
 from model_platform_server.adapters.local.uv import Uv
 from model_platform_server.ports import RunnerPlan
 
@@ -94,7 +94,7 @@ class Environments:
         if record is None or found is None or _minor(found) != needs.python:
             return None
         paths = (*locked.lay_out(needs, self._folder), *_also(record, found))
-        return None if found.lacks(needs.lines, paths) else Environment(found, paths)
+        return None if found.lacks(needs.lines, needs.origins, paths) else Environment(found, paths)
 
     def why_not_borrowed(self, plan: RunnerPlan) -> str:
         """In a sentence, why the environment in which the model was made does not do any more."""
@@ -102,14 +102,18 @@ class Environments:
         found = _maker(record)
         if record is None or found is None:
             return "The environment in which the model was made is not there any more."
-        lacking = found.lacks(needs.lines, _also(record, found))
+        looked_for = [line for line in needs.lines if named(line) not in needs.wheels]
+        lacking = found.lacks(looked_for, needs.origins, _also(record, found))
         if _minor(found) != needs.python or not lacking:
             return f"The environment in which the model was made has Python {_minor(found)} now, not {needs.python}."
         has = found.version_of(lacking[0], _also(record, found))
+        there = f"is {has} now" if has else "is none now"
+        if has and not found.lacks(lacking[:1], {}, _also(record, found)):
+            there = "is another one of that version now"
         more = f" (and {len(lacking) - 1} more)" if len(lacking) > 1 else ""
         return (
             f"The environment in which the model was made has changed: the model needs {lacking[0]}{more}, and there "
-            f"{f'is {has} now' if has else 'is none now'}."
+            f"{there}."
         )
 
     # ---------------------------------------------------------------- building

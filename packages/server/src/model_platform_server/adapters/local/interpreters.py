@@ -7,14 +7,15 @@ import json
 import subprocess
 import sys
 import sysconfig
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 
 from packaging.requirements import InvalidRequirement, Requirement
+from packaging.utils import canonicalize_name
 
-from model_platform_server.adapters.local import processes
+from model_platform_core.environments import PackageOrigin
+from model_platform_server.adapters.local import installed, processes
 
 _ASK = (
     "import json, sys, sysconfig;"
@@ -33,18 +34,23 @@ class Interpreter:
     abi: str
     paths: tuple[str, ...]
 
-    def lacks(self, lines: Iterable[str], also: Iterable[str] = ()) -> list[str]:
-        """Those requirements that its packages, and those of the folders `also`, do not fulfil."""
+    def lacks(self, lines: Iterable[str], origins: Mapping[str, PackageOrigin], also: Iterable[str] = ()) -> list[str]:
+        """Those requirements that its packages, and those of the folders `also`, do not fulfil.
+
+        Parameters
+        ----------
+        origins
+            By package name, where those came from that are meant: others of the same version do not do.
+        """
         paths = [*also, *self.paths]
-        return [line for line in lines if not _fulfilled(line, paths)]
+        return [line for line in lines if not _fulfilled(line, origins, paths)]
 
     def version_of(self, line: str, also: Iterable[str] = ()) -> str | None:
         """Which version it has of the package that a requirement names; None if it has none."""
         try:
-            name = Requirement(line).name
+            found = installed.find(Requirement(line).name, [*also, *self.paths])
         except InvalidRequirement:
             return None
-        found = next(iter(metadata.distributions(name=name, path=[*also, *self.paths])), None)
         return found.version if found else None
 
 
@@ -52,7 +58,7 @@ def interpreter(python: Path) -> Interpreter | None:
     """What a Python is; None if it is none that runs here."""
     try:
         return _interpreter(python, python.stat().st_mtime_ns, _configured(python))
-    except OSError:
+    except (OSError, subprocess.SubprocessError, ValueError):
         return None
 
 
@@ -71,15 +77,13 @@ def _configured(python: Path) -> int:
 
 
 @functools.lru_cache(maxsize=256)
-def _interpreter(python: Path, _changed: int, _configured: int) -> Interpreter | None:
+def _interpreter(python: Path, _changed: int, _configured: int) -> Interpreter:
+    """What a Python says of itself. One that did not answer is asked again the next time: an error is not kept."""
     environment = processes.allowed_environment()
-    try:
-        asked = subprocess.run(
-            [str(python), "-c", _ASK], capture_output=True, env=environment, timeout=_ASK_SECONDS, check=True
-        )
-        version, abi, platform, paths = json.loads(asked.stdout)
-    except (OSError, subprocess.SubprocessError, ValueError):
-        return None
+    asked = subprocess.run(
+        [str(python), "-c", _ASK], capture_output=True, env=environment, timeout=_ASK_SECONDS, check=True
+    )
+    version, abi, platform, paths = json.loads(asked.stdout)
     return Interpreter(python, (version[0], version[1]), _abi(abi, platform), tuple(paths))
 
 
@@ -91,12 +95,15 @@ def _abi(abi: str, platform: str) -> str:
     return f"{abi}-{platform}".replace("/", "-")
 
 
-def _fulfilled(line: str, paths: list[str]) -> bool:
+def _fulfilled(line: str, origins: Mapping[str, PackageOrigin], paths: list[str]) -> bool:
     try:
         wanted = Requirement(line)
     except InvalidRequirement:
         return False
     if wanted.marker is not None and not wanted.marker.evaluate():
         return True
-    found = next(iter(metadata.distributions(name=wanted.name, path=paths)), None)
-    return found is not None and wanted.specifier.contains(found.version, prereleases=True)
+    found = installed.find(wanted.name, paths)
+    if found is None or not wanted.specifier.contains(found.version, prereleases=True):
+        return False
+    origin = origins.get(canonicalize_name(wanted.name))
+    return origin is None or installed.is_of(found, origin)

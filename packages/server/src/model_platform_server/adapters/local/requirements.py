@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import yaml
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
-from model_platform_core.environments import EnvironmentRecord, Source
+from model_platform_core.environments import EnvironmentRecord, PackageOrigin, Source
 from model_platform_core.errors import EnvironmentFailedError
 from model_platform_core.values import digest_of
 from model_platform_server.adapters.local import files
@@ -37,27 +38,43 @@ class Needs:
         looked for.
     folder
         The version's folder, in which the lock's wheels lie.
+    origins
+        By package name, where those came from that are meant, as far as that was recorded.
     """
 
     python: str
     lines: tuple[str, ...]
     lock: EnvironmentRecord | None = None
     folder: Path | None = field(default=None, compare=False)
+    origins: Mapping[str, PackageOrigin] = field(default_factory=dict)
 
     @property
     def key(self) -> str:
         """The same for the same needs: the name of the environment that is built for them."""
-        return self.lock.lock_sha256[7:31] if self.lock else digest_of([self.python, self.lines])[7:31]
+        if self.lock:
+            return self.lock.lock_sha256[7:31]
+        named_by_index = {Source.INDEX, Source.CONDA}
+        others = {name: one for name, one in self.origins.items() if one.source not in named_by_index}
+        known = [{name: one.model_dump(mode="json") for name, one in sorted(others.items())}] if others else []
+        return digest_of([self.python, self.lines, *known])[7:31]
+
+    @property
+    def only_here(self) -> tuple[str, ...]:
+        """The lines that no other machine can have: their names mean nothing to an index."""
+        return tuple(line for line in self.lines if not self.origin_of(line).elsewhere)
 
     @property
     def wheels(self) -> dict[str, Path]:
         """Packages that travel with the version, by name: a borrowed environment has them as they are today."""
-        origins = self.lock.origins if self.lock and self.folder else {}
         return {
             name: (self.folder or Path()) / str(origin.location)
-            for name, origin in sorted(origins.items())
+            for name, origin in sorted(self.origins.items())
             if origin.source is Source.WHEEL
         }
+
+    def origin_of(self, line: str) -> PackageOrigin:
+        """Where the package of a line came from; from an index where nobody says more."""
+        return self.origins.get(named(line) or "", PackageOrigin())
 
 
 def needs_of(plan: RunnerPlan) -> Needs:
@@ -72,11 +89,12 @@ def needs_of(plan: RunnerPlan) -> Needs:
     described = _yaml(folder / "MLmodel")
     flavors = described.get("flavors") or {}
     if record and record.locked and (_NATIVE in flavors or _MLFLOW & {named(line) for line in record.packages}):
-        return Needs(record.minor, record.packages, record, folder)
+        return Needs(record.minor, record.packages, record, folder, record.origins)
     lines = list(record.packages) if record and record.packages else _lines_of(folder)
     python = record.python if record else _python_of(folder)
     lines = _for_runner(lines, native=_NATIVE in flavors, mlflow=described.get("mlflow_version"))
-    return Needs(python=".".join(python.split(".")[:2]), lines=tuple(sorted(set(lines))))
+    origins = record.origins if record else {}
+    return Needs(".".join(python.split(".")[:2]), tuple(sorted(set(lines))), folder=folder, origins=origins)
 
 
 def named(line: str) -> str | None:

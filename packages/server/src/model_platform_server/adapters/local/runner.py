@@ -80,7 +80,8 @@ def runner_digest(plan: RunnerPlan, home: str | None) -> str:
     """
     spec = plan.deployment
     told = [spec.model, spec.version, spec.artifact_sha256, spec.resources.cpu, spec.resources.memory]
-    return digest_of([*told, plan.access, dict(plan.public_keys), str(plan.directory), home])[7:15]
+    told += [plan.access, plan.keep_output, dict(plan.public_keys), str(plan.directory), home]
+    return digest_of(told)[7:15]
 
 
 class Runner:

@@ -16,6 +16,7 @@ import uv
 
 from model_platform_core.errors import EnvironmentFailedError
 from model_platform_server.adapters.local import processes
+from model_platform_server.adapters.local.indexes import Indexes, configured
 
 _PROGRESS = re.compile(r"^(Resolved|Downloading|Building|Prepared|Installed)\b.*")
 _PASSED_ON = ("UV_", "XDG_")
@@ -32,6 +33,11 @@ _REASONS = (
         r"Because ([\w.-]+) was not found in the (?:package registry|provided)",
         "The package {0} is not on the package index.",
         "publish the model from an environment whose packages can be installed",
+    ),
+    (
+        r"([\w.-]+==[\w.!+-]+) has no usable wheels",
+        "The package index has {0} as source only, and source is not built where a name may mean another package.",
+        "let the server ask the notebook's package index alone (UV_DEFAULT_INDEX), or put a wheel on it",
     ),
     (
         r"there is no version of ([\w.-]+==[\w.!+-]+)",
@@ -73,6 +79,10 @@ class Uv:
         self._lock = threading.Lock()
         self._running: set[int] = set()
         self._ended = False
+
+    def indexes(self) -> Indexes:
+        """The package indexes that it asks."""
+        return configured(_environment())
 
     def make_environment(self, folder: Path, python: str, base: Path | None, report: Callable[[str], None]) -> None:
         """A virtual environment of a Python of this minor version, `3.11`, that can be moved.
@@ -122,7 +132,9 @@ class Uv:
         if status != 0:
             raise _failure(said, lines, f"The model's packages could not be installed: {_essence(said)}.")
 
-    def digests(self, lines: Sequence[str], python: Path, report: Callable[[str], None]) -> str:
+    def digests(
+        self, lines: Sequence[str], python: Path, report: Callable[[str], None], *, options: Sequence[str] = ()
+    ) -> str:
         """These `name==version` with the digests of their files on the index, as a requirements file.
 
         Raises
@@ -133,6 +145,7 @@ class Uv:
         with _listed(lines) as listed:
             found = listed.with_name("digests.txt")
             arguments = ["pip", "compile", "--python", str(python), "--no-deps", "--no-header", "--no-annotate"]
+            arguments += options
             arguments += ["--generate-hashes", "--no-emit-index-url", "-o", str(found), str(listed)]
             status, said = self._run(arguments, report)
             if status != 0:
