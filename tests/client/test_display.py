@@ -50,9 +50,8 @@ def published(**changes: Any) -> Published:
     origin = Origin("notebooks/churn.ipynb", samples.SHA, 9, "1c9e2d4" + "0" * 33, dirty=True)
     found = Found(subject, trial, Kept(RowsFrom.EXAMPLE, trial), origin, ("owner",))
     version = samples.version(for_whom="CRM team", purpose="who leaves within 30 days")
-    return Published(
-        changes.get("version", version), changes.get("found", found), frozenset({"purpose"}), samples.version(), 0.2
-    )
+    last = samples.version().model_copy(update={"version": version.version - 1})
+    return Published(changes.get("version", version), changes.get("found", found), frozenset({"purpose"}), last, 0.2)
 
 
 def test_published() -> None:
@@ -60,7 +59,7 @@ def test_published() -> None:
     assert shown(result.card()) == text(
         """
         churn  version 3                                             published in 0.2 s
-        for       CRM team: who leaves within 30 days (as in version 3)
+        for       CRM team: who leaves within 30 days (as in version 2)
         model     scikit-learn Pipeline (5.1 kB, skops) · 17 inputs → label 0 or 1
         answers   {"prediction": 1}     probabilities: --answers predict_proba
         data      X_train  2,400 × 17  sha256 9f2c41…
@@ -119,7 +118,7 @@ def test_an_environment_that_is_borrowed_is_told_on_the_card_and_in_the_list() -
     said = "borrowed from the kernel; its own is being built"
     condition = Condition(type="EnvironmentBorrowed", status=True, reason="Building", message=said, since=samples.AT)
     resource = samples.live(conditions=(condition,))
-    assert f"environment  {said}" in shown(endpoint_cards.endpoint_card(resource))
+    assert f"runs in   {said}" in shown(endpoint_cards.endpoint_card(resource))
     listed = lists.status_card("dev-alice", [resource], {}, None, dt.datetime.now(dt.UTC))
     assert f"● live        –    –       –  {said}" in shown(listed)
 

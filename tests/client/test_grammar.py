@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pkgutil
 import threading
 from types import SimpleNamespace
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import model_platform
 from model_platform import verbs
 from model_platform.cli.main import main
 from model_platform.grammar import CARD_FIELDS, VERBS, Kind
@@ -94,6 +96,12 @@ def test_every_verb_is_a_magic_a_function_and_a_command() -> None:
         assert verb.examples
         assert verb.summary.endswith(".")
         assert all(f"mp_{verb.name}" in example for example in verb.examples)
+
+
+def test_no_module_takes_the_name_of_what_the_package_offers() -> None:
+    """Importing a module writes it into its package, over a function of the same name."""
+    modules = {module.name for module in pkgutil.iter_modules(model_platform.__path__)}
+    assert modules.isdisjoint(model_platform.__all__)
 
 
 def test_every_field_that_a_card_may_lack_has_its_option() -> None:

@@ -16,7 +16,7 @@ from sklearn.feature_extraction.text import HashingVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 
-from support.servers import RunningServer
+from support.servers import RunningServer, wait_until
 
 ROWS = 400
 LOOKED_FOR = 25  # the first rows, which are those that a sample would have
@@ -96,9 +96,7 @@ def test_no_observed_value_is_anywhere(
     endpoint.stop()
 
 
-def test_the_rare_levels_of_a_category_stay_in_the_models_files(
-    mp: Any, server: RunningServer, project: Path
-) -> None:
+def test_the_rare_levels_of_a_category_stay_in_the_models_files(mp: Any, server: RunningServer, project: Path) -> None:
     frame = people()[["town"]].astype("category")
     model = make_pipeline(make_column_transformer((HashingVectorizer(n_features=8), "town")), LogisticRegression())
     published = mp.publish(model.fit(frame, np.arange(ROWS) % 2), "levels", data=frame)
@@ -162,3 +160,33 @@ def test_a_model_that_refuses_made_up_rows_is_deployed_where_the_zone_takes_it(
                 mp.deploy("choosy", "strict-choosy")
         finally:
             assert api.put(f"/zones/{published.zone}", json=zone["spec"]).status_code == 200
+
+
+TALKS = """
+def talks(frame):
+    print("called with", *frame["name"])
+    return [len(name) for name in frame["name"]]
+"""
+
+
+def test_a_card_revised_to_personal_ends_the_keeping_of_what_the_model_prints(
+    mp: Any, server: RunningServer, project: Path
+) -> None:
+    (project / "talking_model.py").write_text(TALKS)
+    mp.publish(
+        importlib.import_module("talking_model").talks, "talks", data=pd.DataFrame({"name": ["a", "bc"]}), pii="none"
+    )
+    endpoint = mp.deploy("talks")
+    calls = iter(f"caller{number}" for number in range(1000))
+
+    def printed() -> bool:
+        name = next(calls)
+        assert endpoint.predict([{"name": name}])
+        endpoint.predict([{"name": "last"}])  # what was printed before it is in the log by now
+        return name in "".join(line.text for line in mp.logs("talks"))
+
+    assert printed()
+    mp.card("talks:1", pii="pseudonymised")
+    wait_until(lambda: not printed(), what="a runner that keeps nothing")
+    assert not printed()
+    endpoint.stop()

@@ -16,7 +16,7 @@ from model_platform.display.progress import PATIENCE_SECONDS
 from model_platform.display.shown import Shown
 from model_platform.display.surface import Surface, surface_here
 from model_platform.errors import explained, in_python
-from model_platform.logs import LogText
+from model_platform.log_lines import LogText
 from model_platform_core.deployments import DeploymentStatus, EndpointState
 from model_platform_core.errors import ModelPlatformError, error_from_code
 from model_platform_core.refs import EndpointRef

@@ -13,7 +13,7 @@ from model_platform.capture.result import Published
 from model_platform.client import current
 from model_platform.endpoint import EndpointHandle, act, status_of
 from model_platform.errors import explained, in_python
-from model_platform.logs import LogText
+from model_platform.log_lines import LogText
 from model_platform.results import (
     CardView,
     Deleted,

@@ -57,12 +57,12 @@ def written_fields(card: Mapping[str, Any] | str | Path | None, fields: Mapping[
 def compose_card(
     written: Mapping[str, Any],
     *,
-    subject: Subject,
+    how: str,
     owner: str,
     origin: Origin,
     data: tuple[DataFingerprint, ...],
     metrics: Mapping[str, float],
-    run_parameters: Mapping[str, str],
+    parameters: Mapping[str, str | int | float | bool | None],
     last: ModelVersion | None,
     today: dt.date,
 ) -> ComposedCard:
@@ -78,7 +78,7 @@ def compose_card(
     guesses: dict[str, Any] = {
         "owner": owner,
         "resources": Resources().model_dump(mode="json"),
-        "training": _training(subject, origin, run_parameters),
+        "training": _training(how, parameters),
         "data": [one.model_dump(include={"name", "sha256", "rows", "columns"}) for one in data],
         "metrics": [{"name": name, "value": value} for name, value in metrics.items()],
     }
@@ -138,14 +138,20 @@ def _from_file(path: Path) -> dict[str, Any]:
 
 
 def carried_fields(last: ModelVersion | None) -> dict[str, Any]:
-    """The fields of the last version that describe the model, as far as somebody filled them."""
+    """The fields of the last version that describe the model, as far as somebody filled them.
+
+    That there is no personal data is said anew for each version's data: taken for granted, it would lay rows open.
+    """
     if last is None:
         return {}
     content = last.card.model_dump(mode="json", exclude_defaults=True)
+    if not last.card.may_be_personal:
+        content.pop("pii", None)
     return {name: value for name, value in content.items() if name not in OF_A_VERSION}
 
 
-def _training(subject: Subject, origin: Origin, run_parameters: Mapping[str, str]) -> dict[str, Any]:
+def how_made(subject: Subject, origin: Origin) -> str:
+    """How an object was trained, as far as it tells: its parts, its library, where that was."""
     model = subject.model
     steps = getattr(model, "steps", None)
     kind = subject.kind
@@ -153,11 +159,14 @@ def _training(subject: Subject, origin: Origin, run_parameters: Mapping[str, str
         kind += " of " + ", ".join(type(step).__name__ for _, step in steps)
     version = _library_version(type(model).__module__.partition(".")[0])
     where = f", made in {origin.path}" if origin.path else ""
-    parameters = {**run_parameters, **parameters_of(model)}
+    return f"An object of {kind}{version}{where}."
+
+
+def _training(how: str, parameters: Mapping[str, str | int | float | bool | None]) -> dict[str, Any]:
     seed = next(
         (value for name, value in parameters.items() if name.endswith("random_state") and type(value) is int), None
     )
-    return {"how": f"An object of {kind}{version}{where}."[:4000], "parameters": parameters, "seed": seed}
+    return {"how": how[:4000], "parameters": dict(parameters), "seed": seed}
 
 
 def _library_version(module: str) -> str:

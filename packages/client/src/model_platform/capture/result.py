@@ -147,13 +147,14 @@ def _model(version: ModelVersion, found: Found) -> Inline:
 
 
 def _stored(version: ModelVersion) -> Inline:
-    """Which format, why, and what tier 2 would need."""
+    """Why it has its format, and what tier 2 would need; nothing where nobody knows."""
     storage = version.behaviour.get("storage") or {}
-    because = str(storage.get("because") or "")
-    parts: list[Any] = [str(storage.get("format") or version.format), quiet(f" {because}") if because else ""]
+    if not storage.get("because"):
+        return ""
+    parts: list[Any] = [str(storage.get("format") or version.format), quiet(f" {storage['because']}")]
     if storage.get("tier_2"):
         parts += ["\n", quiet(f"tier 2 would need {storage['tier_2']}")]
-    return [part for part in parts if part]
+    return parts
 
 
 def _from(version: ModelVersion) -> Inline:

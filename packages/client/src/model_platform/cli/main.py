@@ -22,7 +22,7 @@ from model_platform.cli.rows import read_rows
 from model_platform.cli.server import server
 from model_platform.endpoint import act, status_of
 from model_platform.grammar import CARD_FIELDS, PUBLISH_OPTIONS, VERBS, Verb, Word
-from model_platform.logs import line_text
+from model_platform.log_lines import line_text
 from model_platform_core.errors import ModelPlatformError
 
 _PUBLISH = Verb(

@@ -29,7 +29,7 @@ _WHAT_FAILED = {
     "parity": "The answers are not those of the notebook.",
     "traffic": "The traffic could not be switched.",
 }
-_CONDITIONS = {"EnvironmentBorrowed": "environment"}
+_CONDITIONS = {"EnvironmentBorrowed": "runs in"}
 _LANGUAGES = {"curl": "curl", "python": "Python", "java": "Java", "javascript": "JavaScript"}
 
 

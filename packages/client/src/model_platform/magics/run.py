@@ -12,7 +12,7 @@ from model_platform.capture.elsewhere import name_of, names_elsewhere
 from model_platform.client import current
 from model_platform.endpoint import act, status_of
 from model_platform.grammar import CARD_FIELDS
-from model_platform.logs import LogText, line_text
+from model_platform.log_lines import LogText, line_text
 from model_platform.magics.namespace import Namespace, evaluate
 from model_platform.widgets.form import publish_or_ask
 from model_platform_core.errors import InvalidError

@@ -110,13 +110,19 @@ class Form:
         try:
             published = publish_anything(self._client, order, Nowhere())
         except ModelPlatformError as error:
-            self._button.disabled = False
-            self._note.value = f"<pre>{_escaped(explain(error))}</pre>"
+            self._try_again(explain(error))
             return
+        except Exception as error:  # whoever pressed the button sees nothing of a kernel's log
+            self._try_again(f"Nothing was published ({type(error).__name__}): {error}")
+            raise
         display: Any = importlib.import_module("IPython.display")
         card = published.card()
         card = dataclasses.replace(card, rows=(*card.rows, ("go on", self._go_on(published))))
         display.publish_display_data(bundle(card), transient={"display_id": self._display}, update=True)
+
+    def _try_again(self, why: str) -> None:
+        self._button.disabled = False
+        self._note.value = f"<pre>{_escaped(why)}</pre>"
 
     def _go_on(self, published: Published) -> str:
         """From which cell on: the cell that stopped has left its variable as it was."""

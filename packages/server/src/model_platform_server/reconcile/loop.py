@@ -8,6 +8,8 @@ import threading
 import time
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 
+from model_platform_core.deployments import Endpoint
+from model_platform_core.events import EventType
 from model_platform_core.models import UNDO_FOR
 from model_platform_core.refs import EndpointRef
 from model_platform_server.reconcile.endpoint import EndpointReconciler
@@ -18,6 +20,9 @@ SWEEP_SECONDS = 300.0
 TRY_AGAIN_SECONDS = 5.0
 STOP_SECONDS = 5.0
 ABANDONED_AFTER = dt.timedelta(days=1)
+
+TOUCHES_WHAT_RUNS = frozenset({EventType.CARD_REVISED, EventType.LINEAGE_COMPLETED, EventType.ZONE_RESIZED})
+"""What changes how a deployment runs though nobody asked anything of its endpoint."""
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +39,7 @@ class Reconciler:
         self._under_way: set[Future[None]] = set()
         self._lock = threading.Lock()
         self._stopping = threading.Event()
+        self._seen = platform.events.last_id()
         self._thread = threading.Thread(target=self._run, name="reconciler", daemon=True)
 
     def start(self) -> None:
@@ -77,6 +83,7 @@ class Reconciler:
         due = set(self._platform.target.maintain())
         gone = self._platform.target.known()  # minus those that are there: what was deleted is cleared away
         now = self._platform.clock.now()
+        touched = self._touched()
         cursor: str | None = None
         while True:
             page = self._platform.endpoints.page(None, cursor=cursor)
@@ -85,11 +92,20 @@ class Reconciler:
                 expired = any(one.warm_until and one.warm_until <= now for one in endpoint.status.deployments)
                 waits = self._trouble.get(endpoint.ref)
                 again = waits is not None and waits <= time.monotonic()
-                if again or (waits is None and (everything or expired or not endpoint.settled)):
+                asked = everything or expired or not endpoint.settled or not touched.isdisjoint(_made_of(endpoint))
+                if again or (waits is None and asked):
                     due.add(endpoint.ref)
             cursor = page.next_cursor
             if cursor is None:
                 return due | gone
+
+    def _touched(self) -> set[str]:
+        """The models and zones of which something was said since the last look that changes how they run."""
+        found: set[str] = set()
+        while events := self._platform.events.after(self._seen, None):
+            found.update(one.subject for one in events if one.type in TOUCHES_WHAT_RUNS)
+            self._seen = events[-1].id
+        return found
 
     def _submit(self, ref: EndpointRef) -> None:
         with self._lock:
@@ -118,3 +134,7 @@ class Reconciler:
                 self._again.discard(ref)
             if again:
                 self._submit(ref)
+
+
+def _made_of(endpoint: Endpoint) -> set[str]:
+    return {endpoint.zone, *(one.spec.model for one in endpoint.status.deployments)}
