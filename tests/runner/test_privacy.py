@@ -43,6 +43,21 @@ def test_what_a_model_says_reaches_no_log(served: Any) -> None:
     assert (calls[-1]["path"], calls[-1]["status"]) == (None, 404)
 
 
+def test_of_what_is_missing_a_name_is_told_only_as_far_as_it_stands_in_the_code(served: Any) -> None:
+    runner = served("talkative")
+    for does in ("read", "open", "plugin", "within", "whole", "import"):
+        assert runner.calls.post("/", json=[{"text": f"{does} {ROW}"}]).status_code == 500
+    while len(told := [event["message"] for event in runner.events() if event["event"] == "lacking"]) < 3:
+        pass
+    whole = "customers/all/profile.json"
+    assert told == [
+        "The model reads a profile.json in a folder that did not travel with it; publish that with --with.",
+        f"The model reads {whole}, which did not travel with it; publish it with --with {whole}.",
+        "The model's environment has no module named absent.",
+    ]
+    assert "bob@" not in runner.log()
+
+
 def test_where_it_may_be_kept_it_is_told(models: Any, launch: Any) -> None:
     runner = launch(models["talkative"].directory, keep_output=True)
     runner.wait_for_event("ready")

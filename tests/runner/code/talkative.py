@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 import os
 import sys
 import warnings
+from pathlib import Path
 
 import mlflow.pyfunc
 
@@ -29,6 +31,18 @@ class Talkative(mlflow.pyfunc.PythonModel):
             sys.exit(f"left at {text}")
         if text.startswith("stop"):
             raise StopIteration(text)
+        if text.startswith("read"):
+            return Path(f"customers/{text}/profile.json").read_text()
+        if text.startswith("open"):
+            return Path(f"customers/{text}.json").read_text()
+        if text.startswith("whole"):
+            return (Path("customers") / "all" / "profile.json").read_text()
+        if text.startswith("plugin"):
+            return importlib.import_module(f"plugins_{text}")
+        if text.startswith("within"):
+            return importlib.import_module(f"xml.{text}")
+        if text.startswith("import"):
+            import absent.part  # type: ignore[import-not-found]  # noqa: F401
         if text.startswith("object"):
             return [object() for _ in range(len(model_input))]
         if text.startswith("dtypes"):

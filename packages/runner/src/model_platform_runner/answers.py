@@ -27,7 +27,6 @@ _DATATYPES = {"bool": "BOOL", "float16": "FP16", "float32": "FP32", "float64": "
     f"{sign}int{bits}": f"{sign.upper()}INT{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)
 }
 _WRITTEN: dict[type, Callable[[Any], Any]] = {
-    np.datetime64: lambda value: _date_as_text(value),
     np.generic: lambda value: value.item(),
     date: lambda value: _moment(_in_whole_minutes(value).isoformat()),  # and what pandas makes of it
     Decimal: float,
@@ -297,6 +296,8 @@ def _plain(value: Any) -> Any:
         return None
     if isinstance(value, np.ndarray):
         return _dates_as_text(value).tolist()
+    if isinstance(value, np.datetime64):
+        return _date_as_text(value)
     if hasattr(value, "start_time"):
         value = value.start_time  # a period of pandas, told by its beginning
     for kind, write in _WRITTEN.items():

@@ -1,12 +1,13 @@
 """What a model asks for and does not find where it runs: a module, a file, a variable of the environment.
 
-Errors of models may hold rows, so what they say is never repeated. A name is told only where it stands in the model's
-own code, as a text there; then it is the program's and not a row's.
+Errors of models may hold rows, so what they say is never repeated. A name is told only where all of it stands in the
+code, as a text there or in an import; then it is the program's and not a row's.
 """
 
 import os
 import sys
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path, PurePath
 from types import CodeType, FrameType, TracebackType
 from typing import Any
@@ -61,10 +62,10 @@ class Lacking:
     def sentence(self, error: BaseException) -> str | None:
         """What is missing, in one sentence; None if the error is about something else."""
         for cause in _chain(error):
-            if isinstance(cause, ModuleNotFoundError) and cause.name:
+            if isinstance(cause, ModuleNotFoundError) and cause.name and self._imports(cause.name, cause):
                 return f"The model's environment has no module named {cause.name}."
-            if isinstance(cause, FileNotFoundError) and (file := self._file(cause)):
-                return f"The model reads {file}, which did not travel with it; publish it with --with {file}."
+            if isinstance(cause, FileNotFoundError) and (sentence := self._of_file(cause)):
+                return sentence
             if isinstance(cause, KeyError) and (variable := _text(cause.args)) in self._missed:
                 return _without([variable])
         return _without(found) if (found := [name for name in self._missed if name in self._expected]) else None
@@ -85,26 +86,47 @@ class Lacking:
             self._told.add(sentence)
             self.tell(sentence)
 
-    def _file(self, error: FileNotFoundError) -> str | None:
-        """The file's name as the code writes it, or below the folder in which the code lies."""
+    def _of_file(self, error: FileNotFoundError) -> str | None:
+        """The file as the code writes it, or below the folder in which the code lies; of other paths the last part."""
         name = error.filename.decode(errors="replace") if isinstance(error.filename, bytes) else error.filename
         if not isinstance(name, str | os.PathLike) or len(str(name)) > _LONGEST_NAME:
             return None
-        last = PurePath(name).name
-        texts = set(self._constants(None))
-        for frame in _frames(error.__traceback__):
-            texts |= set(_texts(frame.f_code))
-        if not any(last and last in (text, PurePath(text).name) for text in texts):
+        path = _shown(PurePath(name))
+        if path.as_posix() in (known := self._parts(error)) or all(part in known for part in path.parts):
+            return f"The model reads {path}, which did not travel with it; publish it with --with {path}."
+        if path.name not in known:
             return None
-        return _shown(PurePath(name))
+        return f"The model reads a {path.name} in a folder that did not travel with it; publish that with --with."
+
+    def _parts(self, error: BaseException) -> Collection[str]:
+        """Texts in the code, whole and as parts of paths, and the folders in which the code lies."""
+        codes = [frame.f_code for frame in _frames(error.__traceback__)]
+        known = {"..", *self._texts, *(text for code in codes for text in _texts(code))}
+        places = [PurePath(code.co_filename).parent for code in codes if _is_of_model(code.co_filename)]
+        return known | {part for path in (*map(PurePath, known), *places) for part in path.parts}
+
+    def _imports(self, name: str, error: BaseException) -> bool:
+        """Whether code names this module, or one within it."""
+        frames = list(_frames(error.__traceback__))
+        known = {*self._texts, *(text for frame in frames for text in (*_texts(frame.f_code), *_names(frame.f_code)))}
+        if any(text == name or text.startswith(f"{name}.") for text in known):
+            return True
+        package, _, last = name.rpartition(".")  # from . import last
+        packages = {str(frame.f_globals.get("__package__")) for frame in frames}
+        return last in known and any(each == package or each.startswith(f"{package}.") for each in packages)
 
     def _constants(self, caller: FrameType | None) -> Collection[str]:
         """Texts in the model's code: its files, and the functions that are running."""
-        found = {text for file in self._directory.rglob("*.py") for text in _texts(_compiled(file))}
+        found = set(self._texts)
         while caller is not None:
             found |= set(_texts(caller.f_code))
             caller = caller.f_back
         return found
+
+    @cached_property
+    def _texts(self) -> Collection[str]:
+        """Texts in the model's files."""
+        return {text for file in self._directory.rglob("*.py") for text in _texts(_compiled(file))}
 
 
 def _text(arguments: Sequence[object]) -> str:
@@ -136,6 +158,14 @@ def _texts(code: CodeType) -> Iterator[str]:
             yield from _texts(constant)
 
 
+def _names(code: CodeType) -> Iterator[str]:
+    """Names that the code uses; modules that it imports are among them."""
+    yield from code.co_names
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from _names(constant)
+
+
 def _compiled(file: Path) -> CodeType:
     try:
         return compile(file.read_bytes(), str(file), "exec", dont_inherit=True)
@@ -148,8 +178,8 @@ def _is_of_model(file: str) -> bool:
     return not file.startswith(_RUNNER) and "site-packages" not in parts and "dist-packages" not in parts
 
 
-def _shown(path: PurePath) -> str:
+def _shown(path: PurePath) -> PurePath:
     """A path as the code writes it; one that is whole because it lies beside the code, from where the notebook ran."""
     here = Path.cwd()
     project = next((one for one in (here, *here.parents) if one.name == FOLDER), here)
-    return Path(os.path.relpath(path, here)).as_posix() if path.is_relative_to(project) else path.as_posix()
+    return PurePath(os.path.relpath(path, here)) if path.is_relative_to(project) else path
