@@ -19,11 +19,12 @@ from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
-from model_platform.capture.publish import PARITY_FILE, Order, _Capture, check_metrics
+from model_platform.capture.publish import PARITY_FILE, Order, check_metrics
 from model_platform.capture.quiet import import_mlflow
 from model_platform.capture.subject import examine
 from model_platform.capture.table import as_table
 from model_platform.capture.trial import try_out
+from model_platform.capture.variable import variable
 from model_platform_core.errors import InvalidInputError, InvalidModelError
 from model_platform_core.parity import ParitySample, compare_answers
 from model_platform_core.reviewed_types import REVIEWED_TYPES
@@ -34,7 +35,7 @@ def captured(
 ) -> dict[str, Any]:
     """Capture and save; the MLmodel file. `personal`: the card does not say that there is no personal data."""
     order = Order(model, "m", answers=answers, **given)
-    _Capture.of(order, examine(model, answers), personal=personal).save(folder)
+    variable(order)(personal).write(folder)
     return yaml.safe_load((folder / "MLmodel").read_text())
 
 
@@ -273,11 +274,7 @@ def test_rows_that_the_model_cannot_answer(classifier: Any) -> None:
 def test_data_and_example_must_have_the_same_columns(classifier: Any, penguins: tuple[pd.DataFrame, pd.Series]) -> None:
     features, species = penguins
     with pytest.raises(InvalidInputError, match="different columns: species only in --data"):
-        _Capture.of(
-            Order(classifier, "m", data=features.assign(species=species), example=features),
-            examine(classifier),
-            personal=False,
-        )
+        variable(Order(classifier, "m", data=features.assign(species=species), example=features))(False)
 
 
 def test_metrics_are_figures() -> None:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-import json
 import os
 import sqlite3
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,8 +14,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from jupyter_client.blocking.client import BlockingKernelClient
-from jupyter_client.manager import start_new_kernel
 from sklearn.ensemble import GradientBoostingClassifier, HistGradientBoostingClassifier
 from sklearn.neighbors import KNeighborsClassifier
 
@@ -270,150 +266,3 @@ def test_files_with_credentials_are_refused(project: Path, name: str, content: s
 def test_a_file_that_is_not_there(project: Path) -> None:
     with pytest.raises(InvalidModelError, match=r"There is no file rates\.csv to travel"):
         travelling_code(3, ["rates.csv"])
-
-
-# ---------------------------------------------------------------- the notebook's own functions and classes
-
-
-@pytest.fixture
-def kernel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[BlockingKernelClient]:
-    monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
-    manager, client = start_new_kernel(kernel_name="python3", cwd=str(tmp_path))
-    yield client
-    client.stop_channels()
-    manager.shutdown_kernel(now=True)
-    manager.cleanup_resources()
-
-
-def run(kernel: BlockingKernelClient, cell: str) -> str:
-    """What the cell prints; its error in words if it fails."""
-    said: list[str] = []
-
-    def hear(message: dict[str, Any]) -> None:
-        content = message["content"]
-        if message["msg_type"] == "stream" and content["name"] == "stdout":
-            said.append(content["text"])
-        elif message["msg_type"] == "error":
-            said.append("\n".join(content["traceback"]))
-
-    kernel.execute_interactive(cell, timeout=120, output_hook=hear)
-    return "".join(said)
-
-
-CELLS = """
-import dataclasses, functools, warnings
-import numpy as np
-import pandas as pd
-import xml.dom.minidom
-from sklearn.preprocessing import StandardScaler
----
-RATE = 1.5
-scaler = StandardScaler().fit([[1.0], [2.0]])
-X = pd.DataFrame({"a": [1.0, 2.0]})
----
-def noisy(function):
-    @functools.wraps(function)
-    def call(*given):
-        return function(*given)
-    return call
----
-@dataclasses.dataclass
-class Config:
-    factor: int = 3
-
-config = Config(4)
----
-class Base:
-    # a comment that a person wants to read
-    def times(self, value):
-        return value * RATE
----
-@noisy
-def half(value):
-    return value / 2
----
-class Mine(Base):
-    def predict(self, rows):
-        xml.dom.minidom.parseString("<a/>")
-        return scaler.transform(rows[["a"]].to_numpy())[:, 0] * config.factor + self.times(half(1.0))
----
-from pathlib import Path
-from model_platform.capture.publish import Order, _Capture
-from model_platform.capture.subject import examine
-
-def save(model, name):
-    found = _Capture.of(Order(model, "m", example=X), examine(model), personal=False)
-    found.save(Path(name))
-    return found.code
-""".strip().split("\n---\n")
-
-ANSWERS = (
-    "import sys, json, warnings; warnings.simplefilter('ignore')\n"
-    "import mlflow.pyfunc, pandas as pd\nmodel = mlflow.pyfunc.load_model(sys.argv[1])\n"
-    "print(json.dumps(list(map(float, model.predict(pd.DataFrame({'a': [1.0, 2.0]}))))))"
-)
-
-
-def answers_elsewhere(folder: Path) -> list[float]:
-    """What a process answers that knows nothing of the notebook."""
-    done = subprocess.run(
-        [sys.executable, "-c", ANSWERS, str(folder)], capture_output=True, text=True, timeout=120, check=False, cwd="/"
-    )
-    assert done.returncode == 0, done.stderr
-    return list(json.loads(done.stdout))
-
-
-def test_classes_of_a_notebook_travel_as_text_that_a_person_can_read(
-    kernel: BlockingKernelClient, tmp_path: Path
-) -> None:
-    for cell in CELLS:
-        assert run(kernel, cell) == ""
-    told = run(kernel, "code = save(Mine(), 'first')\nprint(code.by_value, sorted(code.written.defined))")
-    assert told == "() ['Base', 'Config', 'Mine', 'half', 'noisy']\n"
-    (written,) = (tmp_path / "first" / "code").glob("notebook_*.py")
-    source = written.read_text()
-    assert "    # a comment that a person wants to read\n" in source
-    assert "RATE = 1.5\n" in source
-    assert "import numpy" not in source
-    assert "@noisy\ndef half(value):" in source
-    assert b"code" not in (tmp_path / "first" / "python_model.pkl").read_bytes()  # it refers to the text, and no more
-    assert answers_elsewhere(tmp_path / "first") == json.loads(run(kernel, "print(Mine().predict(X).tolist())"))
-    assert run(kernel, "print(Mine.__module__, half.__module__)") == "__main__ __main__\n"
-
-
-def test_the_definition_that_answers_is_the_one_that_travels(kernel: BlockingKernelClient, tmp_path: Path) -> None:
-    for cell in CELLS:
-        run(kernel, cell)
-    run(kernel, "def answer(rows):\n    return rows['a'] * 2")
-    run(kernel, "first = answer")
-    run(kernel, "def answer(rows):\n    return rows['a'] * 30")
-    assert run(kernel, "print(save(answer, 'new').by_value)") == "()\n"
-    assert run(kernel, "print(save(first, 'old').by_value)") == "('answer',)\n"
-    assert answers_elsewhere(tmp_path / "new") == [30.0, 60.0]
-    assert answers_elsewhere(tmp_path / "old") == [2.0, 4.0]
-
-
-def test_what_has_no_text_of_its_own_travels_by_value(kernel: BlockingKernelClient, tmp_path: Path) -> None:
-    for cell in CELLS:
-        run(kernel, cell)
-    run(kernel, "def maker(factor):\n    def inner(rows):\n        return rows['a'] * factor\n    return inner")
-    assert run(kernel, "print(save(maker(5), 'made').by_value)") == "('maker.<locals>.inner',)\n"
-    assert run(kernel, "print(save(lambda rows: rows['a'] + 1, 'small').by_value)") == "('<lambda>',)\n"
-    assert answers_elsewhere(tmp_path / "made") == [5.0, 10.0]
-    assert answers_elsewhere(tmp_path / "small") == [2.0, 3.0]
-
-
-def test_what_a_notebook_must_not_send(kernel: BlockingKernelClient) -> None:
-    for cell in CELLS:
-        run(kernel, cell)
-    run(kernel, "API_KEY = 'sk-0123456789abcdef0123456789'\ndef secretive(rows):\n    return rows['a'] * len(API_KEY)")
-    assert "uses API_KEY, which looks like a credential" in run(kernel, "save(secretive, 'no')")
-    run(
-        kernel,
-        "import sqlite3\ndatabase = sqlite3.connect(':memory:')\ndef asking(rows):\n    return rows['a'] if database else 0",
-    )
-    assert "uses database: an open Connection" in run(kernel, "save(asking, 'no')")
-    run(kernel, "big = pd.DataFrame(np.zeros((1000, 2000)))\ndef dragging(rows):\n    return rows['a'] * len(big)")
-    assert "The function dragging drags big along, 16.0 MB" in run(kernel, "save(dragging, 'no')")
-    run(kernel, "class Dragging:\n    def predict(self, rows):\n        return rows['a'] * len(big)")
-    assert "drags big along, 16.0 MB" in run(kernel, "save(Dragging(), 'no')")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -138,14 +139,28 @@ def differs_from_last(last: ModelVersion | None, actor: str, origin: Origin) -> 
     """A sentence if the last version came from another person or notebook; empty if not, or nobody knows."""
     if last is None:
         return ""
-    notebook = last.lineage.notebook
+    notebook, repository = last.lineage.notebook, last.lineage.git_repository
     by = f" by {last.published_by}" if last.published_by != actor else ""
-    elsewhere = bool(notebook and origin.path and notebook != origin.path)
+    # Two repositories may both have a `notebooks/churn.ipynb`; one without a remote address is not known by name.
+    other_repository = bool(
+        repository and origin.repository and _without_transport(repository) != _without_transport(origin.repository)
+    )
+    elsewhere = bool(notebook and origin.path and (notebook != origin.path or other_repository))
     if not by and not elsewhere:
         return ""
-    where = f" from {notebook}" if notebook else ""
-    here = f"; this is {origin.path}" if elsewhere else ""
+    where = f" from {_placed(notebook, repository if other_repository else None)}" if notebook else ""
+    here = f"; this is {_placed(origin.path, origin.repository if other_repository else None)}" if elsewhere else ""
     return f"The last version, {last.version}, was published{by}{where}{here}."
+
+
+def _without_transport(repository: str) -> str:
+    """What two addresses of one repository have in common: `git@host:a/b.git` is `https://host/a/b`."""
+    place = re.sub(r"^(?:\w+://)?(?:[^@/]+@)?", "", repository)
+    return place.replace(":", "/").rstrip("/").removesuffix(".git")
+
+
+def _placed(path: str | None, repository: str | None) -> str:
+    return f"{path} of {repository}" if repository else str(path)
 
 
 def asks_for_review(written: Mapping[str, Any], last: ModelVersion | None) -> bool:

@@ -16,20 +16,19 @@ from typing import Any
 
 import yaml
 
-from model_platform.capture.folder import publish_folder
+from model_platform.capture.folder import saved_folder
 from model_platform.capture.publish import Order, check_metrics, publish
 from model_platform.capture.quiet import import_mlflow
-from model_platform.capture.result import Published
-from model_platform.capture.runs import active_run, read_run
+from model_platform.capture.result import TRAINED_ELSEWHERE, Published
+from model_platform.capture.runs import ReadRun, active_run, read_run
+from model_platform.capture.variable import variable
+from model_platform.capture.warned import told
 from model_platform.client import Client
 from model_platform.display.surface import Surface
 from model_platform_core.errors import InvalidModelError
-from model_platform_core.lineage import MlflowRun
 from model_platform_core.reviewed_types import REVIEWED_TYPES
 
 _URI = re.compile(r"(runs|models|mlflow-artifacts):/.+")
-_MOST_WARNINGS = 5
-_LONGEST_WARNING = 300
 
 
 def names_elsewhere(text: str) -> bool:
@@ -47,31 +46,43 @@ def name_of(text: str) -> str | None:
 
 
 def publish_anything(client: Client, order: Order, surface: Surface | None = None) -> Published:
-    """Publish what an order names: an object, or a path or URI of one. The active MLflow run is linked.
+    """Publish what an order names: an object, or a path or URI of one.
+
+    Linked is the MLflow run that a URI is of, else the active one.
 
     Raises
     ------
     InvalidModelError
-        If nothing lies there, or it cannot be read; and what `publish` raises.
+        If nothing lies there, or it cannot be read.
+    InvalidInputError
+        If the order asks for what only an object can have; and what `publish` raises.
     """
     if not isinstance(order.model, str | os.PathLike):
-        found = active_run()
-        linked = order if found is None else _linked(order, found.run, found.metrics, found.parameters)
-        return publish(client, linked, surface)
+        return publish(client, _linked(order, active_run()), variable(order), surface)
     where = os.fspath(order.model)
     if _URI.fullmatch(where):
         with tempfile.TemporaryDirectory(prefix="model-platform-") as temporary:
-            return _publish_folder(client, order, _downloaded(where, temporary), where, surface)
+            folder = _downloaded(where, temporary)
+            run_id = _run_id(folder)
+            linked = _linked(order, read_run(run_id) if run_id else None)
+            return publish(client, linked, saved_folder(folder, order, where), surface)
     path = Path(where).expanduser()
+    linked = _linked(order, active_run())
     if path.is_dir():
-        return _publish_folder(client, order, path, where, surface)
+        return publish(client, linked, saved_folder(path, order, where), surface)
     read = _read(path)
-    return publish(client, _trained_elsewhere(order, read, path.name), surface)
+    said = "".join(f" When it was read: {warning}" for warning in read.warnings)
+    linked = dataclasses.replace(linked, model=read.model)
+    elsewhere = f"{TRAINED_ELSEWHERE}; read from {path.name}.{said}"
+    return publish(client, linked, variable(linked, elsewhere), surface)
 
 
-def _linked(order: Order, run: MlflowRun, metrics: Mapping[str, float], parameters: Mapping[str, str]) -> Order:
-    given = check_metrics(order.metrics)
-    return dataclasses.replace(order, metrics={**metrics, **given}, run=run, run_parameters=parameters)
+def _linked(order: Order, found: ReadRun | None) -> Order:
+    if found is None:
+        return order
+    metrics = {**found.metrics, **check_metrics(order.metrics)}
+    notes = [found.note] if found.note else []
+    return dataclasses.replace(order, metrics=metrics, run=found.run, run_parameters=found.parameters, notes=notes)
 
 
 # ---------------------------------------------------------------- folders and URIs
@@ -89,14 +100,6 @@ def _downloaded(uri: str, temporary: str) -> Path:
         ) from error
     (folder / "registered_model_meta").unlink(missing_ok=True)  # written by the download, no part of the model
     return folder
-
-
-def _publish_folder(client: Client, order: Order, folder: Path, where: str, surface: Surface | None) -> Published:
-    run_id = _run_id(folder)
-    found = read_run(run_id) if run_id and _URI.fullmatch(where) else None
-    if found is not None:
-        order = _linked(order, found.run, found.metrics, found.parameters)
-    return publish_folder(client, folder, order, where, surface)
 
 
 def _run_id(folder: Path) -> str | None:
@@ -145,20 +148,7 @@ def _read(path: Path) -> _Read:
         except Exception as error:
             first = str(error).splitlines()[0][:300] if str(error) else ""
             raise InvalidModelError(f"{path.name} cannot be read: {type(error).__name__} {first}".strip()) from error
-    said = dict.fromkeys(str(one.message).splitlines()[0][:_LONGEST_WARNING] for one in caught if _is_told(one))
-    return _Read(model, tuple(said)[:_MOST_WARNINGS])
-
-
-def _is_told(warning: warnings.WarningMessage) -> bool:
-    return not issubclass(warning.category, DeprecationWarning | PendingDeprecationWarning | ResourceWarning)
-
-
-def _trained_elsewhere(order: Order, read: _Read, where: str) -> Order:
-    said = "".join(f" When it was read: {warning}" for warning in read.warnings)
-    fields = dict(order.fields)
-    if not fields.get("training"):
-        fields["training"] = f"Trained elsewhere; read from {where}.{said}"
-    return dataclasses.replace(order, model=read.model, fields=fields)
+    return _Read(model, told(caught))
 
 
 def _read_pickle(path: Path) -> Any:

@@ -1,47 +1,47 @@
-"""Publishing a folder that was saved before: an MLmodel file and what lies beside it."""
+"""What a publish finds out about a folder that was saved before: an MLmodel file and what lies beside it."""
 
 from __future__ import annotations
 
-import datetime as dt
-import json
+import os
 import platform
 import shutil
-import tempfile
-import time
-from collections.abc import Mapping
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from model_platform.capture.card_fields import ComposedCard, carried_fields, written_fields
-from model_platform.capture.earlier import look_back
+from model_platform.capture.blocks import is_arrow
 from model_platform.capture.environment import pinned, record_environment
-from model_platform.capture.publish import PARITY_FILE, Order, check_metrics, demanded_fields, register_folder
+from model_platform.capture.fingerprint import Fingerprinting, fingerprinting
+from model_platform.capture.kept import Kept, RowsFrom
+from model_platform.capture.origin import Origin
+from model_platform.capture.publish import Order, write_parity_sample
 from model_platform.capture.quiet import import_mlflow, quiet
-from model_platform.capture.result import Found, Published
+from model_platform.capture.result import TRAINED_ELSEWHERE
 from model_platform.capture.subject import DEFAULT_METHOD, PYFUNC, Subject
 from model_platform.capture.table import as_table
-from model_platform.capture.trial import try_out
-from model_platform.client import Client
-from model_platform.display.progress import Progress
-from model_platform.display.surface import Surface
-from model_platform_core.cards import REVIEW_MONTHS, Tier, parse_card
+from model_platform.capture.trial import Trial, try_out
+from model_platform.capture.variable import names_a_place
+from model_platform.capture.warned import told
+from model_platform_core.cards import Tier
 from model_platform_core.environments import EnvironmentRecord
-from model_platform_core.errors import InvalidModelError
-from model_platform_core.lineage import Lineage
-from model_platform_core.refs import ModelRef
-from model_platform_core.values import canonical_json
-from model_platform_core.wire import RegisterVersion
+from model_platform_core.errors import InvalidInputError, InvalidModelError
+
+_LARGE = 16 << 20
+_EXAMPLE = "saved_input_example_info"
+_SHOWN = 5
 
 
-def publish_folder(client: Client, folder: Path, order: Order, where: str, surface: Surface | None = None) -> Published:
-    """Publish a saved MLflow model as it lies there. Nothing is loaded, unless rows to compare are given.
+def saved_folder(folder: Path, order: Order, where: str) -> Callable[[bool], FolderCapture]:
+    """What publishes a saved MLflow model as it lies there. Nothing is loaded, unless there are rows to compare.
 
     Parameters
     ----------
     order
-        Its model is not looked at; of its rows, `example` is asked for the parity proof.
+        Of its rows, `data` is given a fingerprint, and `example` is asked for the parity proof.
     where
         Where the folder is from, for the card: a path, or a URI.
 
@@ -49,71 +49,150 @@ def publish_folder(client: Client, folder: Path, order: Order, where: str, surfa
     ------
     InvalidModelError
         If the folder holds no readable MLmodel file.
-    CardIncompleteError, FormatRefusedError
-        The gate.
+    InvalidInputError
+        If the order asks for what only an object can have.
     """
-    began = time.monotonic()
     described = _read(folder)
-    written = written_fields(order.card, order.fields)
-    metrics = check_metrics(order.metrics)
-    ref = ModelRef.parse(order.name)
-    ref = ref if ref.zone else ref.within(client.zone)
-    earlier = look_back(client, ref, new_name=order.new_name)
-    zone, last = earlier.zone, earlier.last
-    with (
-        Progress(f"{ref.name}: publishing", surface) as progress,
-        tempfile.TemporaryDirectory(prefix="mp-") as temporary,
-    ):
-        before = carried_fields(last)
-        guesses: dict[str, Any] = {
-            "owner": client.me.actor,
-            "training": {"how": f"Trained elsewhere; an MLflow model from {where}."[:4000]}
-            | {"parameters": dict(order.run_parameters)},
-            "metrics": [{"name": name, "value": value} for name, value in metrics.items()],
-        }
-        tier = Tier(int(written.get("tier", before.get("tier", 0))))
-        if months := REVIEW_MONTHS[tier]:
-            guesses["review_by"] = (dt.datetime.now(dt.UTC).date() + dt.timedelta(days=30 * months)).isoformat()
-        composed = ComposedCard(parse_card(guesses | before | written), frozenset(set(before) - set(written)))
-        if order.example is not None:
-            with progress.step("model"):
-                folder = _with_sample(folder, order.example, Path(temporary) / "model")
-        request = RegisterVersion(
-            upload="-",
-            card=composed.card.model_dump(mode="json", exclude_defaults=True),
-            lineage=Lineage(
-                environment=_environment(folder, described),
-                run=order.run,
-                parameters={name: json.dumps(value) for name, value in order.run_parameters.items()},
-            ),
-            metrics=metrics,
-            description=order.message,
-            aliases=list(order.aliases),
-            new=order.new,
+    answers = str(described["flavors"].get("python_function", {}).get("predict_fn", DEFAULT_METHOD))
+    if order.answers not in {None, answers}:
+        raise InvalidInputError(
+            f"{where} answers with {answers}, as it was saved; --answers {order.answers} is for an object.",
+            hint="load it in a cell, and publish the variable",
         )
-        version = register_folder(client, ref, earlier, composed, folder, request, progress)
-        found = Found(demanded=demanded_fields(zone, composed))
-        published = Published(version, found, composed.carried, last, time.monotonic() - began)
-        progress.end_with(published)
-    return published
+    if order.files:
+        raise InvalidInputError(
+            f"{where} has its files in it; --with {order.files[0]} is for an object whose code reads files.",
+            hint="load it in a cell, and publish the variable",
+        )
+    return lambda personal: FolderCapture.of(order, folder, described, where, personal=personal)
 
 
-def _with_sample(folder: Path, example: Any, target: Path) -> Path:
-    """A copy of the folder with a parity sample: what the model, loaded here as MLflow loads it, answers to rows."""
+@dataclass(frozen=True)
+class FolderCapture:
+    """What was found out about a saved model. `examples` are those of its files that hold rows, and stay behind."""
+
+    folder: Path
+    described: Mapping[str, Any]
+    trained: str
+    subject: Subject | None
+    trial: Trial | None
+    fingerprinting: Fingerprinting | None
+    examples: tuple[str, ...]
+
+    @classmethod
+    def of(
+        cls, order: Order, folder: Path, described: Mapping[str, Any], where: str, *, personal: bool
+    ) -> FolderCapture:
+        """Look at it; if there is an example, load it and ask it that."""
+        rows = None if names_a_place(order.data) or order.data is None or is_arrow(order.data) else order.data
+        running = fingerprinting(order.data_name, order.data, None if rows is None else as_table(rows, "--data"))
+        sentences = [f"{TRAINED_ELSEWHERE}; an MLflow model from {where}."]
+        if differences := _differences(folder, described):
+            sentences.append(f"Saved with {', '.join(differences)}.")
+        subject = trial = None
+        if order.example is not None:
+            model, warned = _loaded(folder)
+            sentences += [f"When it was read: {warning}" for warning in warned]
+            subject = Subject(model, DEFAULT_METHOD, PYFUNC, "MLflow model")
+            trial = try_out(subject, as_table(order.example, "--example"))
+        examples = _examples(folder, described) if personal else ()
+        return cls(folder, described, " ".join(sentences), subject, trial, running, examples)
+
+    @property
+    def kept(self) -> Kept | None:
+        """Which rows may be stored."""
+        return Kept(RowsFrom.EXAMPLE, self.trial) if self.trial else None
+
+    @property
+    def said(self) -> str:
+        """That rows stay behind, if there are any."""
+        if not self.examples:
+            return ""
+        return f"Left out, as they hold rows of data that may be personal: {', '.join(self.examples)} (--pii none)."
+
+    def how(self, _origin: Origin) -> str:
+        """Where it is from, and of which versions it was."""
+        return self.trained
+
+    def check_tier(self, _name: str, _tier: Tier) -> None:
+        """The gate looks into its files."""
+
+    def write(self, folder: Path) -> EnvironmentRecord:
+        """Write a copy without the rows that may not be kept, and with the sample of the example."""
+        shutil.copytree(self.folder, folder, copy_function=_copy, ignore=self._left_out)
+        if self.examples:
+            described = {name: value for name, value in self.described.items() if name != _EXAMPLE}
+            (folder / "MLmodel").write_text(yaml.safe_dump(described, sort_keys=False), encoding="utf-8")
+        if self.trial is not None:
+            write_parity_sample(folder, self.trial.parity_sample())
+        return _environment(folder, self.described)
+
+    def _left_out(self, place: str, names: list[str]) -> set[str]:
+        """Links, which could lead anywhere; rows; and where an earlier version of it came from."""
+        inside = Path(place).relative_to(self.folder)
+        paths = {name: (inside / name).as_posix() for name in names}
+        left = {name for name, path in paths.items() if path in self.examples or path == "model_platform/lineage"}
+        return left | {name for name in names if (Path(place) / name).is_symlink()}
+
+
+def _copy(source: str, target: str) -> None:
+    """What is large is not copied; nothing ever writes into that."""
     try:
-        with quiet():
+        if Path(source).stat().st_size > _LARGE:
+            os.link(source, target)
+            return
+    except OSError:
+        pass
+    shutil.copy2(source, target)
+
+
+def _examples(folder: Path, described: Mapping[str, Any]) -> tuple[str, ...]:
+    """The files that hold the rows of an input example, by path."""
+    known = described.get(_EXAMPLE)
+    path = str(known.get("artifact_path") or "") if isinstance(known, dict) else ""
+    names = {path, str(known.get("serving_input_path") or "")} if isinstance(known, dict) else set()
+    names |= {"input_example.json", "serving_input_example.json", "serving_input_payload.json"}
+    return tuple(sorted(name for name in names if name and (folder / name).is_file()))
+
+
+def _loaded(folder: Path) -> tuple[Any, tuple[str, ...]]:
+    """The model as MLflow loads it, and what the library warned of meanwhile."""
+    try:
+        with quiet(), warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
             model = import_mlflow(PYFUNC).load_model(str(folder))
     except Exception as error:
         first = str(error).splitlines()[0][:300] if str(error) else type(error).__name__
         raise InvalidModelError(
             f"The model cannot be loaded here to answer the example: {first}", hint="publish it without --example"
         ) from error
-    trial = try_out(Subject(model, DEFAULT_METHOD, PYFUNC, "MLflow model"), as_table(example, "--example"))
-    shutil.copytree(folder, target)
-    path = target / PARITY_FILE
-    path.parent.mkdir(exist_ok=True)
-    path.write_text(canonical_json(trial.parity_sample().model_dump(mode="json")), encoding="utf-8")
-    return target
+    return model, told(caught)
+
+
+def _differences(folder: Path, described: Mapping[str, Any]) -> list[str]:
+    """Versions that the folder was saved with, and that are others here."""
+    demanded = _demanded(folder)
+    here = dict(line.split("==", 1) for line in pinned([line.partition("==")[0] for line in demanded]))
+    python, ours = _python(described), platform.python_version()
+    found = [f"Python {python} (here {ours})"] if python.split(".")[:2] != ours.split(".")[:2] else []
+    for line in demanded:
+        name, _, version = line.partition("==")
+        if here.get(name) != version:
+            found.append(f"{name} {version} (here {here.get(name, 'none')})")
+    return found if len(found) <= _SHOWN else [*found[:_SHOWN], f"{len(found) - _SHOWN} more"]
+
+
+def _python(described: Mapping[str, Any]) -> str:
+    return str(described["flavors"].get("python_function", {}).get("python_version") or platform.python_version())
+
+
+def _demanded(folder: Path) -> list[str]:
+    """The lines of its requirements that name one version."""
+    try:
+        lines = (folder / "requirements.txt").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return []
+    return [line.strip() for line in lines if "==" in line and not line.startswith(("#", "-"))]
 
 
 def _read(folder: Path) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import hashlib
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -82,7 +82,9 @@ def _find_origin(environment: Mapping[str, str]) -> Origin:
     if not commit:
         return replace(found, notes=("the repository has no commit, or git did not answer",))
     try:
-        changes = changes_since(root, file, ran, used_modules(root), lambda path: _committed(root, path))
+        modules = used_modules(root)
+        committed = _committed(root, [one.resolve().relative_to(root) for one in (file, *modules)])
+        changes = changes_since(root, file, ran, modules, committed.get)
     except (OSError, TimeoutError, ValueError) as error:
         note = f"what differs from the commit could not be found out ({type(error).__name__})"
         return replace(found, commit=commit, notes=(note,))
@@ -94,17 +96,26 @@ def _script_text(file: Path, content: bytes | None) -> tuple[str, ...]:
     return (content.decode("utf-8", "replace"),) if content is not None and file.suffix == ".py" else ()
 
 
-def _committed(root: Path, path: Path) -> str | None:
-    """A file's text in the commit; None where it has none. Raises TimeoutError if git does not say so in time."""
-    listed = _git(root, "ls-tree", "--name-only", "HEAD", "--", path.as_posix())
-    if listed is None:
+def _committed(root: Path, paths: Sequence[Path]) -> dict[Path, str]:
+    """The texts of those files that the commit has, by path, from one process for all.
+
+    Raises TimeoutError if git does not say so in time.
+    """
+    asked = [path for path in dict.fromkeys(paths) if "\n" not in path.as_posix()]
+    told = _git_bytes(root, "cat-file", "--batch", given="".join(f"HEAD:{path.as_posix()}\n" for path in asked))
+    if told is None:
         raise TimeoutError
-    if not listed:
-        return None
-    text = _git(root, "cat-file", "blob", f"HEAD:{path.as_posix()}", whole=True)
-    if text is None:
-        raise TimeoutError
-    return text.replace("\r\n", "\n")
+    found, at = {}, 0
+    for path in asked:
+        end = told.index(b"\n", at)
+        head, at = told[at:end], end + 1
+        if head.endswith(b" missing"):
+            continue
+        size = int(head.rpartition(b" ")[2])
+        if b" blob " in head:
+            found[path] = told[at : at + size].decode("utf-8", "replace").replace("\r\n", "\n")
+        at += size + 1
+    return found
 
 
 def notebook_file(environment: Mapping[str, str] | None = None) -> Path | None:
@@ -149,22 +160,27 @@ def _relative(file: Path, folder: Path) -> str:
         return file.name
 
 
-def _git(folder: Path, *arguments: str, whole: bool = False) -> str | None:
-    """What git says, None if it says nothing in time. A repository's own hooks and monitors are not started."""
+def _git(folder: Path, *arguments: str) -> str | None:
+    """What git says in a line, None if it says nothing in time."""
+    told = _git_bytes(folder, *arguments)
+    return None if told is None else told.decode("utf-8", "replace").strip()
+
+
+def _git_bytes(folder: Path, *arguments: str, given: str = "") -> bytes | None:
+    """What git answers, None if not in time. A repository's own hooks and monitors are not started."""
     command = ["git", "-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null", "-C", str(folder), *arguments]
     try:
         done = subprocess.run(
             command,
             env={**os.environ, "GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0"},
-            stdin=subprocess.DEVNULL,
+            input=given.encode("utf-8", "surrogateescape"),
             capture_output=True,
             timeout=_GIT_SECONDS,
             check=False,
         )
     except (OSError, subprocess.TimeoutExpired):
         return None
-    text = done.stdout.decode("utf-8", "replace")
-    return None if done.returncode != 0 else text if whole else text.strip()
+    return done.stdout if done.returncode == 0 else None
 
 
 def without_credentials(url: str) -> str:

@@ -16,7 +16,7 @@ from model_platform.capture.distributions import distributions_of
 from model_platform.capture.environment import not_required_by, pinned
 from model_platform.capture.modules import modules_of
 from model_platform.capture.quiet import import_mlflow, quiet
-from model_platform.capture.subject import PYFUNC, SKLEARN, Subject, is_python_model
+from model_platform.capture.subject import PYFUNC, SKLEARN, Subject, is_python_model, loses_categories
 from model_platform.capture.table import Form
 from model_platform.capture.travelling import TravellingCode
 from model_platform.capture.wrapper import python_model
@@ -56,8 +56,14 @@ def save(
     metadata: dict[str, Any],
     distributions: set[str],
     code: TravellingCode,
+    may_be_personal: bool,
 ) -> set[str]:
     """Save the model below `folder`, which does not exist yet; returns the distributions it needs as saved.
+
+    Parameters
+    ----------
+    may_be_personal
+        Whether what it learnt from may be about people: then its storage names what it holds of that.
 
     Raises
     ------
@@ -72,7 +78,7 @@ def save(
             options["code_paths"] = code.write_modules(Path(temporary), wrapped=wrapped) or None
             if subject.flavour == SKLEARN:
                 return _save_sklearn(subject, folder, distributions, options)
-            return _save_other(subject, folder, form, distributions, options)
+            return _save_other(subject, folder, form, distributions, options, may_be_personal=may_be_personal)
         except InvalidModelError:
             raise
         except Exception as error:
@@ -96,7 +102,13 @@ def _save_sklearn(subject: Subject, folder: Path, names: set[str], options: dict
 
 
 def _save_other(
-    subject: Subject, folder: Path, form: Form | None, names: set[str], options: dict[str, Any]
+    subject: Subject,
+    folder: Path,
+    form: Form | None,
+    names: set[str],
+    options: dict[str, Any],
+    *,
+    may_be_personal: bool,
 ) -> set[str]:
     flavour = importlib.import_module(subject.flavour)
     takes = inspect.signature(flavour.save_model).parameters
@@ -108,7 +120,10 @@ def _save_other(
             **_noted(options, _of_object(subject)),
         )
         return names
-    chosen = _Chosen(STORED[subject.flavour])
+    stored = STORED[subject.flavour]
+    if may_be_personal and stored.holds:
+        stored = dataclasses.replace(stored, because=f"{stored.because}; it holds {stored.holds}")
+    chosen = _Chosen(stored)
     if subject.flavour == LIGHTGBM and type(subject.model).__name__ != "Booster":
         chosen = _skops_or_not(subject.model, known="skops_trusted_types" in takes)
         names = names | {chosen.storage.format}
@@ -128,11 +143,15 @@ def _save_other(
 
 @dataclass(frozen=True)
 class Storage:
-    """How a version is stored, why so, and what tier 2 would need: None where it may go there as it is."""
+    """How a version is stored, why so, and what tier 2 would need: None where it may go there as it is.
+
+    `holds` is what it keeps of the data that the model learnt from, beyond what it learnt.
+    """
 
     format: str
     because: str
     tier_2: str | None = None
+    holds: str | None = None
 
 
 @dataclass(frozen=True)
@@ -152,6 +171,7 @@ STORED: Mapping[str, Storage] = {
         "pickle",
         "statsmodels knows no other",
         "its coefficients in a file, and a few lines of code that read and apply them; or ONNX",
+        "the whole table that it was fitted on, also columns that it does not use",
     ),
     "mlflow.pytorch": Storage("pickle", "MLflow keeps PyTorch modules so", "the network exported to ONNX"),
 }
@@ -192,6 +212,9 @@ def _pickled(because: str, tier_2: str) -> _Chosen:
 
 
 def _of_object(subject: Subject) -> Storage:
+    if loses_categories(subject.model):
+        because = "MLflow gives a Booster its rows without the categories"
+        return Storage("cloudpickle", because, "an XGBClassifier or XGBRegressor")
     because = f"no library has a file of its own for a {subject.kind}"
     return Storage("cloudpickle", because, "its parts in a safe file (skops, ONNX), and code as .py that reads them")
 

@@ -54,14 +54,19 @@ class Subject:
     is_function: bool = False
     ask: Callable[[Any], Any] | None = field(default=None, repr=False)
 
+    @property
+    def of_library(self) -> bool:
+        """Whether it is a library's model, which takes rows as that library reads them, and no code of the user's."""
+        return bool(_library(type(self.model)))
+
     def answer(self, rows: Any) -> Any:
         """What the notebook's own object answers."""
         if self.ask is not None:
             return self.ask(rows)
         if self.is_function:
             return self.model(rows)
-        if self.flavour == "mlflow.xgboost" and type(self.model).__name__ == "Booster":
-            rows = importlib.import_module("xgboost").DMatrix(rows)
+        if _is_booster(self.model) and self.method == DEFAULT_METHOD:
+            rows = importlib.import_module("xgboost").DMatrix(rows, enable_categorical=True)
         return getattr(self.model, self.method)(rows)
 
     def classes(self) -> list[str] | list[list[str]] | None:
@@ -99,7 +104,7 @@ def examine(model: Any, answers: str | None = None) -> Subject:
     if _is_function(model) and answers is None:
         return Subject(model, DEFAULT_METHOD, PYFUNC, f"function {model.__name__}", is_function=True)
     library = _library(type(model))
-    flavour = _flavour(library, method)
+    flavour = PYFUNC if loses_categories(model) else _flavour(library, method)
     known = f"{_LIBRARIES[library]} " if library in _LIBRARIES else ""
     kind = f"{known}{type(model).__name__}"
     if flavour in _ANSWER_BY_FLAVOUR and answers is None:
@@ -126,6 +131,16 @@ def _through(flavour: str, model: Any) -> Callable[[Any], Any]:
             first = str(error).splitlines()[0][:300] if str(error) else type(error).__name__
             raise InvalidModelError(f"The {type(model).__name__} cannot be run by {flavour}: {first}") from error
     return answer
+
+
+def _is_booster(model: Any) -> bool:
+    """Whether it is XGBoost's own model, which takes a matrix of its own for rows."""
+    return type(model).__name__ == "Booster" and _library(type(model)) == "xgboost"
+
+
+def loses_categories(model: Any) -> bool:
+    """Whether it is a Booster that learnt from categories: MLflow's flavour does not let it have any."""
+    return _is_booster(model) and "c" in (model.feature_types or ())
 
 
 def is_python_model(model: Any) -> bool:
