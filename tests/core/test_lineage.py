@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from model_platform_core.environments import EnvironmentRecord
+from model_platform_core.environments import EnvironmentRecord, PackageOrigin, Source
 from model_platform_core.errors import ConflictError
 from model_platform_core.lineage import DataFingerprint, Lineage
 
@@ -57,3 +57,27 @@ def test_of_the_environment_too() -> None:
     ):
         with pytest.raises(ConflictError, match="environment"):
             before.completed([], after)
+
+
+def test_a_completed_environment_has_its_packages_from_where_they_were_recorded() -> None:
+    ours = PackageOrigin(source=Source.WHEEL, location="model_platform/wheels/a.whl", sha256="sha256:" + "c" * 64)
+    recorded = Lineage(environment=HERE.model_copy(update={"origins": {"a": ours}}))
+    same = WHOLE.model_copy(update={"origins": {"a": ours, "b": PackageOrigin(location="corp")}})
+    assert recorded.completed([], same).environment == same
+    for other in ({}, {"a": PackageOrigin(source=Source.GIT, location="https://example.org/a", commit="d")}):
+        with pytest.raises(ConflictError, match="from elsewhere"):
+            recorded.completed([], WHOLE.model_copy(update={"origins": other}))
+
+
+def test_digests_of_the_first_build_are_added_once_and_to_the_lock_that_was_built() -> None:
+    known = Lineage(environment=WHOLE)
+    first, later = {"a": ("sha256:" + "1" * 64,)}, {"a": ("sha256:" + "2" * 64,)}
+    built = known.with_digests("linux-x86_64", first, of=WHOLE.lock_sha256)
+    assert built.environment is not None
+    assert built.environment.digests == {"linux-x86_64": first}
+    assert built.environment.lock_sha256 == WHOLE.lock_sha256
+    assert built.with_digests("linux-x86_64", later, of=WHOLE.lock_sha256) == built
+    assert known.with_digests("linux-x86_64", first, of="sha256:" + "3" * 64) == known
+    assert built.completed([], WHOLE) == built  # an answer that got lost: sent again, without what the server added
+    forged = WHOLE.model_copy(update={"digests": {"linux-x86_64": later}})
+    assert RECORDED.completed([], forged).environment == WHOLE

@@ -90,6 +90,10 @@ def _borrowed(api: httpx.Client) -> dict[str, Any] | None:
     return next((one for one in conditions if one["type"] == "EnvironmentBorrowed"), None)
 
 
+def _environment(api: httpx.Client) -> dict[str, Any]:
+    return dict(api.get("/models/pairs/versions/1").json()["lineage"]["environment"])
+
+
 def test_it_answers_as_published_first_in_the_kernels_environment_then_in_its_own(
     server: RunningServer, kernel: Kernel, tmp_path: Path
 ) -> None:
@@ -103,6 +107,10 @@ def test_it_answers_as_published_first_in_the_kernels_environment_then_in_its_ow
         url = _endpoint(api)["status"]["url"]
         assert httpx.post(url, json=PAIR).json() == [{"prediction": 6.0}]
         wait_until(lambda: _borrowed(api) is None, 200, "an environment of its own")
+        digests = wait_until(lambda: _environment(api)["digests"], 60, "what it was built of, in the lineage")
+        (platform,) = digests
+        assert {"iniconfig", "numpy", "pluggy"} <= set(digests[platform])
+        assert "churn-tools" not in digests[platform]
         wait_until(lambda: len(runner_processes(server.state, "pairs")) == 1, 60, "the end of the first runner")
         shutil.rmtree(kernel.folder)
         shutil.rmtree(tmp_path / "churn")

@@ -22,6 +22,7 @@ import pytest
 
 from model_platform_core.environments import EnvironmentRecord, PackageOrigin, Source
 from model_platform_core.errors import EnvironmentFailedError
+from model_platform_core.lineage import Lineage
 from model_platform_server.adapters.local.environments import Environments
 from model_platform_server.adapters.local.requirements import needs_of
 from model_platform_server.ports import RunnerPlan
@@ -352,13 +353,31 @@ def test_digests_of_the_first_build_hold_for_every_later_one(
     wanted = _by_hand(version, TINY)
     _made(environments, wanted)
     key = needs_of(wanted).key
-    kept = tmp_path / "environments" / f"{key}.hashes"
-    assert kept.read_text().startswith(f"{TINY} \\\n    --hash=sha256:")
+    digests = environments.digests(key)
+    assert set(digests) == {"iniconfig"}
     environments.remove(key)
     _made(environments, wanted)
     environments.remove(key)
-    kept.write_text(f"{TINY} --hash=sha256:{'0' * 64}\n")
+    (tmp_path / "environments" / f"{key}.digests").write_text(json.dumps({"iniconfig": [f"sha256:{'0' * 64}"]}))
     assert "iniconfig" in _refusal(environments, wanted)
+
+
+def test_on_another_server_too(environments: Environments, version: SavedModel, tmp_path: Path) -> None:
+    """They are in the version's lineage by then, and do not change the lock's identity."""
+    wanted = _by_hand(version, TINY)
+    _made(environments, wanted)
+    lineage = Lineage(environment=wanted.environment)
+    identity = needs_of(wanted).lock.lock_sha256  # type: ignore[union-attr]
+    digests = environments.digests(needs_of(wanted).key)
+    for known, works in ((digests, True), ({"iniconfig": (f"sha256:{'0' * 64}",)}, False)):
+        after = lineage.with_digests(sysconfig.get_platform(), known, of=identity)
+        assert after.environment is not None
+        assert after.environment.lock_sha256 == identity
+        elsewhere = Environments(tmp_path / f"elsewhere-{works}")
+        if works:
+            _made(elsewhere, _plan(version, after.environment))
+        else:
+            assert "iniconfig" in _refusal(elsewhere, _plan(version, after.environment))
 
 
 def test_a_python_of_another_minor_is_never_taken_for_the_notebooks(

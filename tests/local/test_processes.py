@@ -94,7 +94,8 @@ def test_runners_and_the_gateway_see_nothing_of_the_environment_of_the_server(
         assert {"PATH", "HOME"} <= seen.keys()
     seen = psutil.Process(runner.pid).environ()
     assert {seen[name] for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")} == {"2"}
-    assert Path(psutil.Process(runner.pid).cwd()).samefile(next(harness.state.glob("deployments/*/*/*/*/")))
+    # In a folder of its own, below its deployment's: what the model's code writes is neither ours nor another's.
+    assert Path(psutil.Process(runner.pid).cwd()).samefile(next(harness.state.glob("deployments/*/*/*/*/work")))
 
 
 def test_threads_are_at_least_one() -> None:

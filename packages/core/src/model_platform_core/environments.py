@@ -72,6 +72,9 @@ class EnvironmentRecord(Observed):
         Names of the package indexes that the environment was configured with, besides the public one.
     pending
         What custom code imports while it answers is still being found; a completed record follows.
+    digests
+        By platform and package, of the files that an index had when this was first built there: later builds take no
+        others. The server adds them; they do not belong to the lock's identity.
     interpreter, paths
         The Python that made it and where its packages lie: hints that hold on the machine of `host` only.
     """
@@ -83,6 +86,7 @@ class EnvironmentRecord(Observed):
     indexes: tuple[str, ...] = ()
     locked: bool = False
     pending: bool = False
+    digests: dict[str, dict[str, tuple[Sha256, ...]]] = {}
     interpreter: str | None = None
     paths: tuple[str, ...] = ()
     host: str | None = None

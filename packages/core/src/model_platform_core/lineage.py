@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from pydantic import Field
 
@@ -98,10 +98,24 @@ class Lineage(Observed):
             _check_follows(recorded.get(one.name), one)
             recorded[one.name] = one
         if environment is not None:
-            _check_environment_follows(self.environment, environment)
+            environment = _following(self.environment, environment)
         return self.model_copy(
             update={"data": tuple(recorded.values()), "environment": environment or self.environment}
         )
+
+    def with_digests(self, platform: str, digests: Mapping[str, tuple[str, ...]], of: Sha256) -> Lineage:
+        """The lineage with what indexes gave when the lock was first built; what is known of a platform stays.
+
+        Parameters
+        ----------
+        of
+            The lock's identity. Nothing is added to another lock than was built.
+        """
+        known = self.environment
+        if known is None or not known.locked or known.lock_sha256 != of or platform in known.digests:
+            return self
+        after = known.model_copy(update={"digests": {**known.digests, platform: dict(digests)}})
+        return self.model_copy(update={"environment": after})
 
 
 def _check_follows(before: DataFingerprint | None, after: DataFingerprint) -> None:
@@ -113,15 +127,21 @@ def _check_follows(before: DataFingerprint | None, after: DataFingerprint) -> No
         raise ConflictError(f"The fingerprint of {after.name} is of data of another shape than was published.")
 
 
-def _check_environment_follows(before: EnvironmentRecord | None, after: EnvironmentRecord) -> None:
+def _following(before: EnvironmentRecord | None, after: EnvironmentRecord) -> EnvironmentRecord:
+    """The completed record; digests of builds are the server's, and hold for the very lock that was built."""
+    same = before is not None and before.lock_sha256 == after.lock_sha256
+    after = after.model_copy(update={"digests": before.digests if before is not None and same else {}})
     if before == after:
-        return
+        return after
     if before is None or not before.pending or after.pending:
         raise ConflictError("The environment is not waited for; what is recorded stays.")
     if (before.python, before.platform) != (after.python, after.platform):
         raise ConflictError("The environment is of another Python or platform than was published.")
     if not set(before.packages) <= set(after.packages):
         raise ConflictError("The environment lacks packages that were recorded when the version was published.")
+    if any(before.origin_of(package) != after.origin_of(package) for package in before.packages):
+        raise ConflictError("The environment has packages from elsewhere than when the version was published.")
+    return after
 
 
 CELLS_FILE = "model_platform/lineage/cells.py"

@@ -212,6 +212,10 @@ class Catalogue(Protocol):
         """Add what was pending, with the event in the same transaction; raises ConflictError if it was not."""
         ...
 
+    def keep_digests(self, ref: VersionRef, build: FirstBuild, event: NewEvent) -> None:
+        """Add to a version's lock what its first build was made of; nothing where that is known, or the lock another."""
+        ...
+
     def directory(self, version: ModelVersion) -> Path:
         """The local folder with the version's files: to be read only, and it stays while the version exists."""
         ...
@@ -398,11 +402,20 @@ class Borrowed:
 
 
 @dataclass(frozen=True)
+class FirstBuild:
+    """What package indexes gave when a lock was first built, by package: digests of files for one platform."""
+
+    lock_sha256: str
+    platform: str
+    digests: Mapping[str, tuple[str, ...]]
+
+
+@dataclass(frozen=True)
 class Observation:
     """A deployment as the target sees it: `failure` is set when it does not come up by itself any more.
 
     `borrowed` is None once it runs in an environment of its own. `successor` tells that runners in that environment have
-    come up beside it, and wait for their proof.
+    come up beside it, and wait for their proof. `first_build` is set while the plan's lock does not know of it.
     """
 
     state: RunnerState
@@ -411,6 +424,7 @@ class Observation:
     failure: Failure | None = None
     borrowed: Borrowed | None = None
     successor: bool = False
+    first_build: FirstBuild | None = None
 
 
 @dataclass(frozen=True)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Mapping
+from contextlib import suppress
 
 from model_platform_core.deployments import DeploymentStatus, Endpoint, EndpointState, EndpointStatus
 from model_platform_core.errors import ModelPlatformError
 from model_platform_core.refs import EndpointRef
 from model_platform_server.ports import Observation, RoutePlan, RunnerState
 from model_platform_server.reconcile.change import Change, SupersededError
-from model_platform_server.reconcile.move import move
+from model_platform_server.reconcile.move import keep_digests, move
 from model_platform_server.reconcile.plans import runner_plan
 from model_platform_server.reconcile.status import StatusWriter, failure_of, state_of
 from model_platform_server.services.platform import Platform
@@ -103,6 +104,9 @@ class EndpointReconciler:
                 except ModelPlatformError as error:
                     log.warning("%s on %s stays in its borrowed environment for now: %s", name, self._ref, error)
                     fine = False
+            if seen.first_build and name in keep:
+                with suppress(ModelPlatformError):  # what was deleted meanwhile
+                    keep_digests(self._platform, keep[name], seen.first_build)
         self._write_observed(endpoint, keep, self._platform.target.observe(self._ref))
         return fine
 

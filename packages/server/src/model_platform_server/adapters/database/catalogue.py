@@ -6,7 +6,7 @@ Lists go by key (never by offset), narrow by zone in SQL (so pages stay full), a
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from model_platform_server.adapters.database.engine import Database
 from model_platform_server.adapters.database.events import write_events
 from model_platform_server.adapters.database.paging import key_of, page_of
 from model_platform_server.adapters.database.tables import aliases, cards, deleted_versions, files, models, versions
-from model_platform_server.ports import Clock, ModelFilter, Zones
+from model_platform_server.ports import Clock, FirstBuild, ModelFilter, Zones
 
 _LOCATION_SCHEME = "mlflow-artifacts:/"
 _DIGESTS_AT_ONCE = 500
@@ -193,13 +193,28 @@ class SqlCatalogue:
         VersionNotFoundError
             If there is no such version.
         """
+        self._change_lineage(ref, lambda before: before.completed(completion.data, completion.environment), event)
+
+    def keep_digests(self, ref: VersionRef, build: FirstBuild, event: NewEvent) -> None:
+        """Add to a version's lock what its first build was made of; nothing where that is known, or the lock another.
+
+        Raises
+        ------
+        VersionNotFoundError
+            If there is no such version.
+        """
+        self._change_lineage(
+            ref, lambda before: before.with_digests(build.platform, build.digests, of=build.lock_sha256), event
+        )
+
+    def _change_lineage(self, ref: VersionRef, change: Callable[[Lineage], Lineage], event: NewEvent) -> None:
         of_version = _of(ref.model, versions) & (versions.c.version == ref.version)
         with self._database.write() as connection:
             row = connection.execute(sa.select(versions.c.lineage).where(of_version).with_for_update()).one_or_none()
             if row is None:
                 raise VersionNotFoundError(f"There is no version {ref}.", hint="%mp_models lists what there is")
             before = Lineage.model_validate(row.lineage)
-            after = before.completed(completion.data, completion.environment)
+            after = change(before)
             if after == before:
                 return
             values = {"lineage": after.model_dump(mode="json")}

@@ -9,7 +9,7 @@ import os
 import platform
 import shutil
 import tempfile
-from collections.abc import Callable, Container, Iterator
+from collections.abc import Callable, Container, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -86,6 +86,13 @@ class Environments:
         """The one of this hash."""
         found = interpreter(self._folder / key / "bin" / "python")
         return Environment(found) if found else None
+
+    def digests(self, key: str) -> Mapping[str, tuple[str, ...]]:
+        """What indexes gave for the one of this hash when it was first built here, by package; empty if it was not."""
+        return locked.read_digests(self._digests(key)) or {}
+
+    def _digests(self, key: str) -> Path:
+        return self._folder / f"{key}.digests"
 
     def borrowed(self, plan: RunnerPlan) -> Environment | None:
         """The one that made the model, if it is on this machine and fulfils every line of what the model needs."""
@@ -166,7 +173,7 @@ class Environments:
 
     def _fill(self, folder: Path, needs: Needs, base: Path | None, report: Callable[[str], None], uv: Uv) -> None:
         uv.make_environment(folder, needs.python, base, report)
-        locked.install(needs, folder / "bin" / "python", uv, self._folder / f"{needs.key}.hashes", report)
+        locked.install(needs, folder / "bin" / "python", uv, self._digests(needs.key), report)
         description = Description(python=needs.python, packages=needs.lines, made_at=dt.datetime.now(dt.UTC))
         files.replace(folder / _DESCRIPTION, description.model_dump_json())
 

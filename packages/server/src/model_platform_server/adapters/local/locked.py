@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import re
 import sysconfig
 import tempfile
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.metadata import Distribution
 from pathlib import Path
+
+from pydantic import TypeAdapter
 
 from model_platform_core.environments import EnvironmentRecord, Source, contents_of
 from model_platform_core.errors import EnvironmentFailedError
@@ -20,15 +23,18 @@ from model_platform_server.adapters.local.uv import Uv
 
 LAID_OUT = ".wheels-"
 _CHUNK = 1 << 20
+_FROM_INDEXES = frozenset({Source.INDEX, Source.CONDA})
+_written = TypeAdapter(Mapping[str, tuple[str, ...]])
 
 
-def install(needs: Needs, python: Path, uv: Uv, hashes: Path, report: Callable[[str], None]) -> None:
+def install(needs: Needs, python: Path, uv: Uv, digests: Path, report: Callable[[str], None]) -> None:
     """Install a lock into the environment of `python`, or lines that no lock holds as an index resolves them.
 
     Parameters
     ----------
-    hashes
-        Where the digests of what indexes gave are kept from the first build on: a later one accepts nothing else.
+    digests
+        Where the digests of what indexes gave are kept from the first build on, until they are in the version's
+        lineage: a later build accepts nothing else.
 
     Raises
     ------
@@ -44,15 +50,22 @@ def install(needs: Needs, python: Path, uv: Uv, hashes: Path, report: Callable[[
         return
     check_indexes(lock, uv.indexes())
     unbuilt = [f"--only-binary={name}" for name in _never_built(lock, uv.indexes())]
-    known = files.read(hashes)
-    digests = known if known is not None else _digests(needs, python, uv, report, unbuilt)
-    if sealed := [*digests.splitlines(), *_sealed(needs)]:
+    known = lock.digests.get(sysconfig.get_platform()) or read_digests(digests)
+    given = known if known is not None else _digests(needs, python, uv, report, unbuilt)
+    if sealed := list(_sealed(needs, given)):
         uv.install(sealed, python, report, options=["--no-deps", "--require-hashes", *unbuilt])
     if repositories := [_addressed(line, needs) for line in _of(lock, Source.GIT)]:
         uv.install(repositories, python, report, options=["--no-deps"])
     _check_contents(lock, python)
     if known is None:
-        files.replace(hashes, digests)
+        files.replace(digests, _written.dump_json(given).decode())
+
+
+def read_digests(path: Path) -> Mapping[str, tuple[str, ...]] | None:
+    """What `install` kept, by package; None if it kept nothing that can be read."""
+    with contextlib.suppress(ValueError):
+        return _written.validate_json(files.read(path) or "")
+    return None
 
 
 def check_indexes(lock: EnvironmentRecord, known: Indexes) -> None:
@@ -113,11 +126,13 @@ def lay_out(needs: Needs, folder: Path) -> tuple[str, ...]:
     return (str(final),)
 
 
-def _digests(needs: Needs, python: Path, uv: Uv, report: Callable[[str], None], options: Sequence[str]) -> str:
+def _digests(
+    needs: Needs, python: Path, uv: Uv, report: Callable[[str], None], options: Sequence[str]
+) -> Mapping[str, tuple[str, ...]]:
     """What comes from an index, with the digests that it tells."""
-    lines = [line for line in needs.lines if needs.origin_of(line).source in {Source.INDEX, Source.CONDA}]
+    lines = [line for line in needs.lines if needs.origin_of(line).source in _FROM_INDEXES]
     if not lines:
-        return ""
+        return {}
     report("asking the package index for digests")
     try:
         return uv.digests(lines, python, report, options=options)
@@ -140,11 +155,13 @@ def _never_built(lock: EnvironmentRecord, known: Indexes) -> list[str]:
     return [each.partition("==")[0] for each in _of(lock, Source.INDEX) if not lock.origin_of(each).location]
 
 
-def _sealed(needs: Needs) -> Iterator[str]:
-    """Lines for what travels with the version, and for archives: by path or address, with digest."""
+def _sealed(needs: Needs, given: Mapping[str, Sequence[str]]) -> Iterator[str]:
+    """Lines with digests: of what indexes gave, of archives, of what travels with the version."""
     for line in needs.lines:
         origin = needs.origin_of(line)
-        if origin.source in {Source.WHEEL, Source.ARCHIVE}:
+        if origin.source in _FROM_INDEXES:
+            yield " ".join([line, *(f"--hash={digest}" for digest in given.get(str(named(line)), ()))])
+        elif origin.source in {Source.WHEEL, Source.ARCHIVE}:
             yield f"{_addressed(line, needs)} --hash={origin.sha256}"
 
 

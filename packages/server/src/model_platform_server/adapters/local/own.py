@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sysconfig
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -12,7 +13,7 @@ from model_platform_server.adapters.local.deployment import Deployment
 from model_platform_server.adapters.local.environments import Environment, Environments
 from model_platform_server.adapters.local.requirements import Needs
 from model_platform_server.adapters.local.settings import EnvironmentPolicy
-from model_platform_server.ports import Borrowed, Observation, RunnerPlan, RunnerState
+from model_platform_server.ports import Borrowed, FirstBuild, Observation, RunnerPlan, RunnerState
 from model_platform_server.settings import OwnEnvironments
 
 _STATES = {
@@ -79,7 +80,20 @@ class Moves:
         if seen.state is not RunnerState.READY:
             return seen
         borrowed = Borrowed(*said) if deployment.home is None else None
-        return replace(seen, borrowed=borrowed, successor=deployment.successor is not None)
+        waits = deployment.successor is not None
+        return replace(seen, borrowed=borrowed, successor=waits, first_build=self._first_build(deployment))
+
+    def _first_build(self, deployment: Deployment) -> FirstBuild | None:
+        """What the lock's environment was made of, if it was built here and the lock does not know."""
+        try:
+            needs = deployment.needs
+        except ModelPlatformError:
+            return None
+        lock, platform = needs.lock, sysconfig.get_platform()
+        if lock is None or platform in lock.digests:
+            return None
+        digests = self._environments.digests(needs.key)
+        return FirstBuild(lock.lock_sha256, platform, digests) if digests else None
 
     def _stage_words(self, deployment: Deployment) -> tuple[str, str]:
         """A word and a sentence on how far a deployment's own environment is."""

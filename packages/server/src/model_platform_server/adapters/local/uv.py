@@ -9,8 +9,10 @@ import shutil
 import subprocess
 import tempfile
 import threading
-from collections.abc import Callable, Iterator, Sequence
+import tomllib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import uv
 
@@ -134,8 +136,8 @@ class Uv:
 
     def digests(
         self, lines: Sequence[str], python: Path, report: Callable[[str], None], *, options: Sequence[str] = ()
-    ) -> str:
-        """These `name==version` with the digests of their files on the index, as a requirements file.
+    ) -> dict[str, tuple[str, ...]]:
+        """By package, the digests of the files that the index has of these `name==version` for this Python.
 
         Raises
         ------
@@ -143,14 +145,13 @@ class Uv:
             Names the package that the index does not have.
         """
         with _listed(lines) as listed:
-            found = listed.with_name("digests.txt")
-            arguments = ["pip", "compile", "--python", str(python), "--no-deps", "--no-header", "--no-annotate"]
-            arguments += options
-            arguments += ["--generate-hashes", "--no-emit-index-url", "-o", str(found), str(listed)]
-            status, said = self._run(arguments, report)
+            found = listed.with_name("pylock.toml")
+            arguments = ["pip", "compile", "--python", str(python), "--no-deps", "--format", "pylock.toml"]
+            status, said = self._run([*arguments, *options, "-o", str(found), str(listed)], report)
             if status != 0:
                 raise _failure(said, lines, f"The model's packages could not be found: {_essence(said)}.")
-            return found.read_text()
+            packages = tomllib.loads(found.read_text()).get("packages", [])
+        return {one["name"]: tuple(_sha256s(one)) for one in packages}
 
     def end(self) -> None:
         """End what runs, and run nothing any more."""
@@ -203,6 +204,13 @@ def _listed(lines: Sequence[str]) -> Iterator[Path]:
         listed = Path(folder) / "requirements.txt"
         listed.write_text("".join(f"{line}\n" for line in lines))
         yield listed
+
+
+def _sha256s(package: Mapping[str, Any]) -> Iterator[str]:
+    """Of a package's files, as PEP 751 lists them."""
+    for file in (*package.get("wheels", ()), *([package["sdist"]] if "sdist" in package else ())):
+        if digest := file.get("hashes", {}).get("sha256"):
+            yield f"sha256:{digest}"
 
 
 def _environment() -> dict[str, str]:
