@@ -15,7 +15,7 @@ from scipy.sparse import csr_matrix
 
 from model_platform.capture.answers import encode_answers, same_kind_as
 from model_platform.capture.plain_values import plain_value
-from model_platform.capture.table import as_table
+from model_platform.capture.table import as_library_takes, as_table
 from model_platform_core.errors import InvalidInputError, InvalidModelError
 
 
@@ -76,7 +76,10 @@ def test_records_of_a_frame_are_what_a_caller_sends() -> None:
         (np.array([[1.0, 2.0]]), "array", [[1.0, 2.0]]),
         (np.array([1, 2]), "array", [1, 2]),
         (np.zeros((1, 2, 1)), "array", [[[0.0], [0.0]]]),
-        ([[1, 2], [3, 4]], "array", [[1, 2], [3, 4]]),
+        ([[1, 2], [3, 4]], "list", [[1, 2], [3, 4]]),
+        ([[1, "a"], [2, "b"]], "list", [[1, "a"], [2, "b"]]),
+        ([(1, None)], "list", [[1, None]]),
+        ([np.array([1, 2]), np.array([3, 4])], "array", [[1, 2], [3, 4]]),
         ([[1], [3, 4]], "list", [[1], [3, 4]]),
         (["a", None], "list", ["a", None]),
         (pd.Series(["a", None]), "series", ["a", None]),
@@ -90,6 +93,22 @@ def test_forms_of_rows(value: object, form: str, records: object) -> None:
     assert (str(table.form), table.records()) == (form, records)
     assert len(table) == len(table.records())
     assert len(table.head(1)) == 1
+
+
+@pytest.mark.parametrize(
+    ("rows", "form"),
+    [
+        ([[1, 2], [3, 4.5]], "array"),
+        ([[[1], [2]], [[3], [4]]], "array"),
+        ([[1, "a"], [2, "b"]], "list"),
+        ([[1, None], [2, 3]], "list"),
+        ([[1], [2, 3]], "list"),
+        (["a", "b"], "list"),
+        ([1, 2], "list"),
+    ],
+)
+def test_a_librarys_model_takes_lists_of_numbers_as_one_array(rows: Any, form: str) -> None:
+    assert str(as_library_takes(as_table(rows, "--data")).form) == form
 
 
 def test_an_index_is_a_part_of_a_row_only_where_it_matters() -> None:

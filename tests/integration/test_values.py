@@ -14,6 +14,8 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 
+from model_platform.capture.answers import encode_answers
+
 DAYS = pd.date_range("2026-01-30", periods=4, freq="D", tz="Europe/Berlin", name="day")
 
 
@@ -136,4 +138,64 @@ def test_a_forest_with_two_outputs_names_the_probabilities_of_each(mp: Any) -> N
         np.testing.assert_allclose(got, wanted, rtol=1e-9)
     answer = post(endpoint, "", features[:1].tolist()).json()
     assert [set(one) for one in answer[0].values()] == [{"0", "1"}, {"1", "2"}]
+    endpoint.stop()
+
+
+WEIGHTS = np.random.default_rng(5).normal(size=(26, 3)).astype("float32")
+
+
+def embed(text: str) -> Any:
+    """Three numbers of 32 bits, the mean of those of its letters."""
+    return WEIGHTS[[ord(letter) - ord("a") for letter in text]].mean(axis=0)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        lambda texts: [embed(text) for text in texts],
+        lambda texts: [embed(text)[0] for text in texts],
+        lambda texts: [{"score": embed(text)[0], "all": {"lines": [embed(text)]}} for text in texts],
+        lambda texts: {"lines": [embed(text) for text in texts]},
+        lambda texts: pd.Series([embed(text) for text in texts]),
+        lambda texts: [{np.int64(0): embed(text)[0], True: 1} for text in texts],
+    ],
+    ids=["arrays", "numbers", "records", "lists by name", "series", "keys"],
+)
+def test_numbers_of_32_bits_within_lists_and_objects(mp: Any, model: Any) -> None:
+    """In them nobody tells orjson, JSON's writer in the runner, how many digits Python would write."""
+    texts = ["ab", "xyz", "q", "hello"]
+    mp.publish(model, "embed", data=texts, example=texts)
+    endpoint = mp.deploy("embed")
+    proven(endpoint)
+    assert post(endpoint, "", texts).json() == encode_answers(model(texts), len(texts)).records
+    endpoint.stop()
+
+
+@pytest.mark.parametrize(
+    ("model", "rows"),
+    [
+        (lambda rows: [row[0] * 2 for row in rows], [[1, "a"], [2, "b"]]),
+        (lambda rows: [len(row + [0]) for row in rows], [[1, 2], [3, 4]]),
+        (lambda rows: [type(rows).__name__ + repr(rows[at]) for at in range(len(rows))], [[1, None], [True, [{"a": 2.5}]]]),
+        (lambda rows: [repr(row) for row in rows], [[[1, 2], [3]], [[4], []]]),
+        (lambda rows: [repr(row) for row in rows], [(1, "a"), (2, "b")]),
+    ],
+)  # fmt: skip
+def test_lists_of_lists_stay_lists_for_own_code(mp: Any, model: Any, rows: Any) -> None:
+    mp.publish(model, "lists", example=rows)
+    endpoint = mp.deploy("lists")
+    proven(endpoint)
+    assert endpoint.predict(rows) == model([list(row) for row in rows])
+    document = httpx.get(f"{endpoint.url}/schema", timeout=30).json()["input"]["items"]
+    assert document["type"] == "array"
+    endpoint.stop()
+
+
+def test_lists_of_lists_are_an_array_for_a_library(mp: Any) -> None:
+    rows = [[0.0, 1], [1, 0], [2, 1], [3, 5]]
+    model = LogisticRegression().fit(rows, [0, 0, 1, 1])
+    mp.publish(model, "lines", data=rows * 20, pii="none")
+    endpoint = mp.deploy("lines")
+    proven(endpoint)
+    assert endpoint.predict(rows) == pytest.approx(model.predict(rows))
     endpoint.stop()

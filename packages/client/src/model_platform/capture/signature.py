@@ -84,8 +84,10 @@ def _nested_type(values: Iterable[Any]) -> Any:
     values = list(values)
     if all(isinstance(value, list | tuple) for value in values):
         entries = [entry for value in values for entry in value]
-        inner = _of_values(entries) or _nested_type(entries)
-        return None if inner is None or None in entries else schema.Array(_word(schema, inner))
+        inner = None if any(entry is None for entry in entries) else _of_values(entries) or _nested_type(entries)
+        if inner is None and hasattr(schema, "AnyType") and _is_json(entries):
+            return schema.Array(schema.AnyType())  # they arrive as they are sent
+        return None if inner is None else schema.Array(_word(schema, inner))
     if not all(isinstance(value, dict) and all(isinstance(key, str) for key in value) for value in values):
         return None
     properties = []
@@ -96,6 +98,14 @@ def _nested_type(values: Iterable[Any]) -> Any:
             return None
         properties.append(schema.Property(key, _word(schema, inner), required=len(given) == len(values)))
     return schema.Object(properties) if properties else None
+
+
+def _is_json(value: Any) -> bool:
+    if isinstance(value, list | tuple):
+        return all(map(_is_json, value))
+    if isinstance(value, dict):
+        return all(isinstance(key, str) and _is_json(each) for key, each in value.items())
+    return value is None or type(value) in (bool, int, float, str)
 
 
 def _word(schema: Any, kind: Any) -> Any:

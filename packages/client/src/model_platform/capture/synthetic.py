@@ -47,6 +47,8 @@ def make_rows(like: Table, count: int) -> Table:
         return replace(like, value=_array(like.value, count, source))
     if like.form is Form.ARRAYS:
         return replace(like, value={name: _array(array, count, source) for name, array in like.value.items()})
+    if like.form is Form.LIST and all(isinstance(row, list) for row in like.value):
+        return replace(like, value=_lists(like.value, count, source))
     frame = like.frame()
     columns = [_values(frame.iloc[:, at], str(name), count, source) for at, name in enumerate(frame.columns)]
     if like.form is Form.LIST:
@@ -85,6 +87,18 @@ def _array(array: Any, count: int, source: random.Random) -> Any:
     size = count * int(numpy.prod(array.shape[1:]))
     made = _values(_series(array.ravel()), "the array", size, source)
     return numpy.array(made, dtype=array.dtype).reshape(count, *array.shape[1:])
+
+
+def _lists(rows: list[list[Any]], count: int, source: random.Random) -> list[list[Any]]:
+    """Lists of one length, position by position as columns are."""
+    if len({len(row) for row in rows}) != 1:
+        raise NotMadeUpError("its lists are of different lengths")
+    series = require_pandas().Series
+    columns = [
+        _values(series(list(column), dtype=object), f"position {at}", count, source)
+        for at, column in enumerate(zip(*rows, strict=True))
+    ]
+    return [list(row) for row in zip(*columns, strict=True)]
 
 
 def _series(values: Any) -> Any:

@@ -19,7 +19,7 @@ VALUE = "value"  # what a column without a name is called where it needs one
 
 
 class Form(StrEnum):
-    """How rows are held. `ARRAYS` are arrays by name, with one entry per row each; `LIST` is a list of plain values."""
+    """How rows are held. `ARRAYS` are arrays by name, with one entry per row each; `LIST` is a list of plain values, or of lists."""
 
     FRAME = "frame"
     SERIES = "series"
@@ -194,12 +194,32 @@ def _of_mapping(value: Mapping[Any, Any], what: str) -> Table:
 def _of_list(rows: list[Any]) -> Table:
     if all(isinstance(row, Mapping) for row in rows):
         return Table(Form.RECORDS, [dict(row) for row in rows])
-    if all(isinstance(row, list | tuple) or getattr(row, "ndim", 0) for row in rows):
-        try:
-            return Table(Form.ARRAY, importlib.import_module("numpy").array(rows))
-        except ValueError:
-            return Table(Form.LIST, rows)  # of different lengths
-    return Table(Form.LIST, rows)
+    if any(getattr(row, "ndim", 0) for row in rows) and (array := _one_array(rows)) is not None:
+        return Table(Form.ARRAY, array)
+    return Table(Form.LIST, [_as_json(row) for row in rows])
+
+
+def _one_array(rows: list[Any]) -> Any:
+    """Rows as one array of numbers; None where they are anything else, which an array would change."""
+    if not all(isinstance(row, list | tuple) or getattr(row, "ndim", 0) for row in rows):
+        return None
+    try:
+        array = importlib.import_module("numpy").array(rows)
+    except ValueError:
+        return None  # of different lengths
+    return array if array.dtype.kind in "biuf" else None
+
+
+def _as_json(value: Any) -> Any:
+    """Tuples as lists, which is what a call can hold: a model that needs tuples is told so before it is published."""
+    return [_as_json(each) for each in value] if isinstance(value, list | tuple) else value
+
+
+def as_library_takes(rows: Table) -> Table:
+    """Rows as every library's model takes them: lists of numbers as one array. Only own code can mean the lists."""
+    if rows.form is not Form.LIST or (array := _one_array(rows.value)) is None:
+        return rows
+    return Table(Form.ARRAY, array)
 
 
 def as_called(data: Table | None, sample: Table) -> Table:

@@ -90,11 +90,18 @@ def _check_finite(sample: Table) -> None:
         parts = list(sample.value.items())
     for name, values in parts:
         flat = values.tolist() if hasattr(values, "iloc") else values.ravel().tolist()
-        if any(isinstance(value, float) and math.isinf(value) for value in flat):
+        if _holds_infinity(flat):
             raise InvalidInputError(
                 f"{name!r} holds infinity in the rows to try the model on, which no JSON can hold.",
                 hint="X.replace([np.inf, -np.inf], np.nan), or other rows as --example",
             )
+
+
+def _holds_infinity(values: list[Any]) -> bool:
+    return any(
+        _holds_infinity(value) if isinstance(value, list) else isinstance(value, float) and math.isinf(value)
+        for value in values
+    )
 
 
 def _index_matters(asked: _Asked, sample: Table, kept: ParitySample) -> bool:
