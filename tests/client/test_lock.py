@@ -11,6 +11,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+import yaml
 
 from model_platform.capture.completing_lock import completed
 from model_platform.capture.environment import record_environment
@@ -106,10 +107,69 @@ def test_what_mlflows_own_tools_read_names_no_local_package(kernel: Kernel, tmp_
     folder = tmp_path / "version"
     folder.mkdir()
     (folder / "requirements.txt").write_text("churn-tools==1.0\niniconfig==2.0.0\n")
-    kernel.record({"churn-tools"}, folder, project=tmp_path)
+    pip = {"pip": ["churn-tools==1.0", "iniconfig==2.0.0"]}
+    written = {"channels": ["conda-forge"], "dependencies": ["python=3.11.7", "pip<=23", pip], "name": "mlflow-env"}
+    (folder / "conda.yaml").write_text(yaml.safe_dump(written))
+    record = kernel.record({"churn-tools"}, folder, project=tmp_path)
     lines = (folder / "requirements.txt").read_text().splitlines()
     assert lines[0].startswith("./model_platform/wheels/churn_tools-1.0-py3-none-any.whl  # churn-tools==1.0 sha256:")
     assert lines[1] == "iniconfig==2.0.0"
+    pip["pip"][0] = f"./{record.origins['churn-tools'].location}"
+    assert yaml.safe_load((folder / "conda.yaml").read_text()) == written
+    (kernel.site_packages / "iniconfig-2.0.0.dist-info" / "INSTALLER").write_text("conda")  # of an unknown channel
+    pip["pip"] = ["churn-tools==1.0", "iniconfig==2.0.0"]
+    (folder / "conda.yaml").write_text(yaml.safe_dump(written))
+    kernel.record({"churn-tools"}, folder, project=tmp_path)
+    pip["pip"] = [f"./{record.origins['churn-tools'].location}"]
+    assert yaml.safe_load((folder / "conda.yaml").read_text()) == written
+    assert (folder / "requirements.txt").read_text().splitlines()[1].startswith("# iniconfig==2.0.0: works here")
+
+
+_WRITTEN = """
+from pathlib import Path
+from model_platform.capture.environment import written_environment
+print(written_environment(Path({folder!r}), {python!r}).model_dump_json())
+"""
+
+
+def _written(kernel: Kernel, folder: Path, lines: str, python: str = "3.2.1") -> EnvironmentRecord:
+    folder.mkdir(exist_ok=True)
+    (folder / "requirements.txt").write_text(lines)
+    program = _WRITTEN.format(folder=str(folder), python=python)
+    return EnvironmentRecord.model_validate_json(kernel.run_with_ours(program, folder))
+
+
+@pytest.mark.parametrize("demanded", ["churn-tools==1.0", "churn-tools", "Churn_Tools==0.9"])
+def test_a_local_name_of_a_folder_that_was_saved_elsewhere_is_told_to_be_local(
+    kernel: Kernel, tmp_path: Path, demanded: str
+) -> None:
+    kernel.install("-e", write_project(tmp_path / "churn", "churn-tools"))
+    record = _written(
+        kernel, tmp_path / "saved", f"iniconfig==2.0.0  # small\n{demanded}\npandas>=2\n-c constraints.txt\n"
+    )
+    assert record.locked is False
+    package = "churn-tools==0.9" if "0.9" in demanded else "churn-tools==1.0"
+    assert record.packages == ("iniconfig==2.0.0", package, "pandas>=2")
+    assert record.only_here == (package,)
+    assert set(record.origins) == {"churn-tools"}
+
+
+def test_what_a_saved_folder_says_of_where_packages_are_from_is_kept(kernel: Kernel, tmp_path: Path) -> None:
+    kernel.install("-e", write_project(tmp_path / "churn", "churn-tools"))
+    made = kernel.record({"churn-tools"}, tmp_path / "saved", project=tmp_path)
+    location = str(made.origins["churn-tools"].location)
+    commit = "a" * 40
+    text = f"./{location}  # churn-tools==1.0\nscoring @ git+https://example.org/scoring@{commit}#subdirectory=python\n"
+    record = _written(kernel, tmp_path / "saved", text, python=made.python)
+    assert record.origins == {
+        "churn-tools": made.origins["churn-tools"],
+        "scoring": PackageOrigin(
+            source=Source.GIT, location="https://example.org/scoring", commit=commit, subdirectory="python"
+        ),
+    }
+    assert record.packages[0] == "churn-tools==1.0"
+    whole = _written(kernel, tmp_path / "other", "iniconfig==2.0.0\n", python=made.python)
+    assert (whole.locked, whole.packages) == (True, ("iniconfig==2.0.0",))
 
 
 def test_packages_of_an_index_are_known_by_what_is_in_them(kernel: Kernel, tmp_path: Path) -> None:
@@ -155,7 +215,9 @@ def test_a_package_of_conda_is_told_by_its_channel(
     kernel.install("iniconfig==2.0.0")
     _installed_by_conda(kernel, "iniconfig", "2.0.0", channel)
     record = kernel.record({"iniconfig"}, tmp_path / "version", project=tmp_path)
-    assert record.origins == {"iniconfig": PackageOrigin(source=Source.CONDA, location=known, local=local)}
+    (origin,) = record.origins.values()
+    assert (origin.source, origin.location, origin.local) == (Source.CONDA, known, local)
+    assert origin.contents is not None  # by which a kernel that has changed since is known
     assert ("works here, not elsewhere" in record.lock) is local
     assert record.only_here == (("iniconfig==2.0.0",) if local else ())
     assert "secret" not in record.model_dump_json()
@@ -284,6 +346,22 @@ from model_platform.capture.distributions import distributions_of
 print(sorted(distributions_of(["hatchling_tools", "setuptools_tools"])), distributions_of(["prep"]))
 """
     assert kernel.run_with_ours(program, tmp_path) == "['hatchling-tools', 'setuptools-tools'] set()\n"
+
+
+def test_what_only_this_machine_has_stays_in_a_completed_lock(kernel: Kernel, tmp_path: Path) -> None:
+    """Its code cannot travel any more: the version was registered."""
+    kernel.install("pluggy==1.5.0", "-e", write_project(tmp_path / "churn", "churn-tools"))
+    known = kernel.record({"pluggy"}, tmp_path / "version", project=tmp_path).model_copy(update={"pending": True})
+    program = """
+from model_platform.capture.completing_lock import completed
+from model_platform_core.environments import EnvironmentRecord
+known = EnvironmentRecord.model_validate_json(%r)
+print(completed(known, ["churn_tools", "iniconfig"]).model_dump_json())
+"""
+    found = EnvironmentRecord.model_validate_json(kernel.run_with_ours(program % known.model_dump_json(), tmp_path))
+    assert found.packages == ("churn-tools==1.0", "iniconfig==2.0.0", "pluggy==1.5.0")
+    assert (found.only_here, found.pending) == (("churn-tools==1.0",), False)
+    assert found.origins["pluggy"] == known.origins["pluggy"]
 
 
 def test_a_lock_is_completed_by_what_indexes_have() -> None:

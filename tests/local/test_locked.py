@@ -136,6 +136,24 @@ def test_a_private_name_that_is_public_as_well_is_never_looked_for(
     assert message == "The version's wheel of pluggy is not there; publish the model again."
 
 
+def test_a_local_name_is_never_looked_for_where_there_is_no_lock_either(
+    kernel: Kernel, environments: Environments, version: SavedModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kernel.install(write_project(tmp_path / "ours", "pluggy", version="1.5.0", says="private", needs=""))
+    made = kernel.record({"pluggy"}, version.directory, project=tmp_path).model_copy(update={"locked": False})
+    here = PackageOrigin(source=Source.HERE, location="it was installed from a folder", local=True)
+    plain = made.model_copy(update={"origins": {}})
+    keys = {needs_of(_elsewhere(version, one)).key for one in (made, plain)}
+    assert len(keys) == 2
+    _made(environments, _elsewhere(version, plain))  # the public one, which another version asked for
+    monkeypatch.setenv("UV_INDEX_URL", "http://127.0.0.1:9/simple")  # is not asked
+    local = made.model_copy(update={"origins": {"pluggy": here}})
+    assert _refusal(environments, _elsewhere(version, local)) == (
+        "pluggy==1.5.0 works where the model was made, not elsewhere: it was installed from a folder."
+    )
+    assert _says(_made(environments, _elsewhere(version, made)), "import pluggy; print(pluggy.says())") == "private!"
+
+
 def test_a_wheel_that_is_not_the_published_one_is_refused(
     kernel: Kernel, environments: Environments, version: SavedModel, tmp_path: Path
 ) -> None:

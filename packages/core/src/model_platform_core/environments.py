@@ -131,7 +131,7 @@ class EnvironmentRecord(Observed):
                 return f"{name} @ {origin.location}{inside}  # {package} {origin.sha256}"
             case Source.CONDA:
                 known = f"conda channel {origin.location}"
-                return f"{package}  # {known}" + ("" if origin.elsewhere else f": {NOT_ELSEWHERE}")
+                return f"{package}  # {known}" if origin.elsewhere else f"# {package}: {NOT_ELSEWHERE}, {known}"
             case Source.HERE:
                 return f"# {package}: {NOT_ELSEWHERE}, {origin.location}"
         told = [f"index {origin.location}"] if origin.location else []

@@ -107,15 +107,16 @@ class _Probing:
 
 
 def completed(known: EnvironmentRecord, modules: Iterable[str]) -> EnvironmentRecord:
-    """The record with what holds these modules too. What only this machine has cannot be added any more."""
+    """The record with what holds these modules too. What only this machine has cannot travel any more, and says so."""
     names = [package.partition("==")[0] for package in known.packages]
     if more := not_required_by(
         names, distributions_of(name for name in modules if not name.startswith("model_platform"))
     ):
         found = record_environment({*names, *more})
-        packages = {package for package in found.packages if found.origin_of(package).elsewhere} | {*known.packages}
-        origins = {package.partition("==")[0]: found.origin_of(package) for package in packages} | known.origins
-        return known.model_copy(update={"packages": tuple(sorted(packages)), "origins": origins, "pending": False})
+        packages = tuple(sorted({*found.packages, *known.packages}))
+        return known.model_copy(
+            update={"packages": packages, "origins": found.origins | known.origins, "pending": False}
+        )
     return known.model_copy(update={"pending": False})
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
+import importlib.util
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -45,13 +47,23 @@ def _holders(module: str) -> list[str]:
     top = module.partition(".")[0]
     if top in sys.stdlib_module_names:
         return []
-    file = getattr(sys.modules.get(module), "__file__", None)
+    file = getattr(sys.modules.get(module), "__file__", None) or _file_of(top)
     if file is not None and (name := in_place(Path(file))):
         return [name]
     found = _installed().by_module.get(top, [])
     if len(found) > 1 and module in sys.modules:  # a name that several share, as `google`: who brought this very file?
         return [name for name in found if file is not None and _holds(name, Path(file))]
     return found
+
+
+def _file_of(top: str) -> str | None:
+    """Where a top module lies that is not loaded here; editable packages are known by that alone."""
+    if top in sys.modules:
+        return None
+    with contextlib.suppress(ImportError, ValueError):
+        spec = importlib.util.find_spec(top)
+        return spec.origin if spec is not None and spec.has_location else None
+    return None
 
 
 def _holds(name: str, file: Path) -> bool:

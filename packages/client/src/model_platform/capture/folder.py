@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 
 from model_platform.capture.blocks import is_arrow
-from model_platform.capture.environment import pinned, record_environment
+from model_platform.capture.environment import pinned, written_environment
 from model_platform.capture.fingerprint import Fingerprinting, fingerprinting
 from model_platform.capture.kept import Kept, RowsFrom
 from model_platform.capture.origin import Origin
@@ -211,15 +211,4 @@ def _read(folder: Path) -> dict[str, Any]:
 
 def _environment(folder: Path, described: Mapping[str, Any]) -> EnvironmentRecord:
     """What the folder says of the environment it was saved in; this one where it has all that the folder demands."""
-    python = str(described["flavors"].get("python_function", {}).get("python_version") or platform.python_version())
-    try:
-        lines = (folder / "requirements.txt").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        lines = []
-    demanded = [line.strip() for line in lines if "==" in line and not line.startswith(("#", "-"))]
-    names = [line.partition("==")[0] for line in demanded]
-    here = set(pinned(names))
-    same_python = python.split(".")[:2] == platform.python_version().split(".")[:2]
-    if same_python and all(line in here for line in demanded):
-        return record_environment(names)
-    return EnvironmentRecord(python=python, platform="unknown", packages=tuple(demanded))
+    return written_environment(folder, _python(described))

@@ -80,7 +80,8 @@ def _of_conda(distribution: Distribution) -> PackageOrigin:
     parts = [part for part in channel.split("/") if part and part not in {"noarch", record.get("subdir")}]
     name = parts[-1] if parts else "unknown"
     local = host not in _CHANNEL_HOSTS or name not in _PUBLIC_CHANNELS
-    return PackageOrigin(source=Source.CONDA, location=name, local=local)
+    contents = contents_of(distribution.read_text("RECORD") or "")
+    return PackageOrigin(source=Source.CONDA, location=name, contents=contents, local=local)
 
 
 def _conda_record(distribution: Distribution) -> Mapping[str, Any]:
