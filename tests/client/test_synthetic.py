@@ -104,6 +104,72 @@ def test_an_index_of_dates_goes_on_by_the_same_steps() -> None:
     assert made.index[0] == pd.Timestamp("2021-01-01")
 
 
+def indexed(times: Any) -> pd.DatetimeIndex:
+    series = pd.Series(range(len(times)), index=pd.DatetimeIndex(times, name="at"))
+    return make_rows(Table(Form.SERIES, series, indexed=True), COUNT).value.index
+
+
+def test_an_index_of_few_dates_gives_nothing_of_them() -> None:
+    made = indexed(["1943-07-11 03:07:13.123456", "1943-07-14 09:00:01.5", "1951-01-02 03:04:05"])
+    assert made[0] == pd.Timestamp("2024-01-01")
+    assert set(np.diff(made)) == {pd.Timedelta(days=1)}
+
+
+def test_an_index_of_many_dates_gives_no_distance_that_few_have() -> None:
+    seconds = np.random.default_rng(2).choice(10**9, ROWS, replace=False)
+    made = indexed(pd.to_datetime(np.sort(seconds), unit="s", origin="1943-07-11 03:07:13.123456"))
+    assert set(np.diff(made)) == {pd.Timedelta(days=1)}
+    assert made[0] == made[0].normalize()
+    hours = pd.date_range("2021-05-03 07:00", periods=ROWS, freq="h", tz="Europe/Berlin").delete([3, 4, 500])
+    made = indexed([*hours, *hours[::-1]])
+    assert str(made.tz) == "Europe/Berlin"
+    assert set(np.diff(made.tz_convert("UTC"))) == {pd.Timedelta(hours=1)}
+
+
+@pytest.mark.parametrize(
+    "dtype", ["int8", "uint8", "int16", "uint16", "int32", "int64", "uint64", "float16", "float32", "float64"]
+)
+def test_made_up_values_and_what_is_told_stay_within_the_dtype(dtype: str) -> None:
+    kind = np.dtype(dtype)
+    limits = np.finfo(kind) if kind.kind == "f" else np.iinfo(kind)
+    ends = np.array([limits.min, limits.max], dtype=kind)
+    column = np.repeat(ends, ROWS)
+    column[: ROWS // 2] = np.arange(ROWS // 2).astype(kind)
+    for rows in (column, column.reshape(-1, 4), column.reshape(-1, 2, 2), pd.DataFrame({"a": column, "b": column})):
+        made = make_rows(as_table(rows, "--data"), COUNT)
+        values = made.value.to_numpy() if made.form is Form.FRAME else made.value
+        assert values.dtype == kind
+        assert np.isfinite(values).all()
+    for personal in (True, False):
+        told = describe_columns(as_table(pd.DataFrame({"a": column}), "--data"), personal=personal)["a"]
+        assert (told["minimum"], told["maximum"]) == tuple(ends.tolist())
+
+
+def test_lists_are_made_up_position_by_position() -> None:
+    rows = [[number, f"secret {number}", 0.5 + number] for number in range(100)]
+    made = make_rows(as_table(rows, "--data"), COUNT).value
+    assert len(made) == COUNT
+    assert {tuple(map(type, row)) for row in made} == {(int, str, float)}
+    assert "secret" not in str(made)
+    with pytest.raises(NotMadeUpError, match="different lengths"):
+        make_rows(as_table([[1], [1, 2]], "--data"), COUNT)
+
+
+def test_of_many_rows_some_are_looked_at_by_the_same_rules() -> None:
+    count = 200_001
+    levels = np.where(np.arange(count) % 5 == 0, "red", "green").astype(object)
+    levels[::50_000] = "magenta-of-few-persons"
+    frame = pd.DataFrame({"n": np.arange(count), "level": levels, "name": [f"person {n}" for n in range(count)]})
+    for rows in (frame, frame.to_dict("records"), frame["level"].tolist()):
+        table = as_table(rows, "--data")
+        made = make_rows(table, COUNT)
+        assert (made.form, len(made)) == (table.form, COUNT)
+        assert "person" not in str(made.records())
+        assert {"red", "green"} <= set(str(made.records()).replace("'", " ").split())
+    assert set(describe_columns(as_table(frame, "--data"), personal=True)) == {"n"}
+    assert make_rows(as_table(frame, "--data"), COUNT).value["n"].between(0, count).all()
+
+
 def test_what_is_not_made_up_is_named() -> None:
     with pytest.raises(NotMadeUpError, match="scores holds list"):
         make_rows(as_table(pd.DataFrame({"scores": [[1.0], [2.0]]}), "--data"), COUNT)

@@ -17,7 +17,9 @@ from model_platform.capture.table import Table
 MOST_LEVELS = 30
 SEEN_AT_LEAST = 5
 MANY = 20
-_NUMBERS = frozenset({"integer", "long", "float", "double"})
+_LOOKED_AT = 10_000
+_WHOLE = frozenset({"integer", "long"})
+_NUMBERS = _WHOLE | {"float", "double"}
 
 
 def describe_columns(rows: Table, *, personal: bool) -> dict[str, dict[str, Any]]:
@@ -50,42 +52,65 @@ def _range(column: Any, kind: str | None) -> dict[str, Any]:
     low, high = float(seen.min()), float(seen.max())
     if not (math.isfinite(low) and math.isfinite(high)):
         return {}
-    minimum, maximum = round_outwards(low, down=True), round_outwards(high, down=False)
-    whole = kind in {"integer", "long"}
-    return {"minimum": int(minimum) if whole else minimum, "maximum": int(maximum) if whole else maximum}
+    found = round_outwards(low, down=True), round_outwards(high, down=False)
+    return _as_range(_within_dtype(*found, seen, whole=kind in _WHOLE))
 
 
 def _common_range(column: Any, kind: str | None) -> dict[str, Any]:
-    whole = kind in {"integer", "long"}
-    if hasattr(column.dtype, "categories") or (found := edges(column.dropna(), whole=whole)) is None:
+    if hasattr(column.dtype, "categories"):
         return {}
-    return {"minimum": int(found[0]) if whole else found[0], "maximum": int(found[1]) if whole else found[1]}
+    return _as_range(edges(column.dropna(), whole=kind in _WHOLE))
+
+
+def _as_range(found: tuple[float, float] | None) -> dict[str, Any]:
+    return {} if found is None else {"minimum": found[0], "maximum": found[1]}
 
 
 def edges(seen: Any, *, whole: bool) -> tuple[float, float] | None:
     """Round figures between which most values lie; None if there are too few, or infinite ones.
 
-    At each end the `MANY` outermost values do not count, so that no edge follows one row.
+    At each end the `MANY` outermost values do not count, so that no edge follows one row. Neither do edges leave what
+    the values' dtype can hold.
 
     >>> edges(range(1000), whole=True)
-    (10.0, 980.0)
+    (10, 980)
     """
     numpy = importlib.import_module("numpy")
-    values = numpy.sort(numpy.asarray(seen, dtype="float64"))
-    if len(values) < 2 * MANY or not (math.isfinite(values[0]) and math.isfinite(values[-1])):
+    values = numpy.asarray(seen, dtype="float64")
+    if len(values) < 2 * MANY or not numpy.isfinite(values).all():
         return None
-    low, high = float(values[MANY - 1]), float(values[-MANY])
-    exponent = math.floor(math.log10((high - low) or abs(high) or 1.0)) - 1 + (high == low)
+    parted = numpy.partition(values, (MANY - 1, len(values) - MANY))
+    low, high = float(parted[MANY - 1]), float(parted[-MANY])
+    span = high - low if math.isfinite(high - low) else max(abs(low), abs(high))
+    exponent = math.floor(math.log10(span or abs(high) or 1.0)) - 1 + (high == low)
     step = decimal.Decimal(1).scaleb(max(exponent, 0) if whole else exponent)
     down = (decimal.Decimal(repr(low)) / step).to_integral_value(decimal.ROUND_FLOOR) * step
     up = (decimal.Decimal(repr(high)) / step).to_integral_value(decimal.ROUND_CEILING) * step
-    return float(down), float(up)
+    return _within_dtype(float(down), float(up), seen, whole=whole)
+
+
+def _within_dtype(low: float, high: float, seen: Any, *, whole: bool) -> tuple[float, float]:
+    """Edges that the values' dtype can hold; of whole numbers they are whole."""
+    numpy = importlib.import_module("numpy")
+    dtype = getattr(seen, "dtype", None)
+    dtype = getattr(dtype, "numpy_dtype", dtype)
+    kind = getattr(dtype, "kind", "O")
+    if kind == "f":
+        limits = numpy.finfo(dtype)
+        low, high = max(low, float(limits.min)), min(high, float(limits.max))
+    low, high = (int(low), int(high)) if whole else (low, high)
+    if kind in "iu":
+        limits = numpy.iinfo(dtype)
+        low, high = max(low, int(limits.min)), min(high, int(limits.max))
+    return low, high
 
 
 def _levels(column: Any, kind: str | None, least: int) -> dict[str, Any]:
     if kind not in {"string", "boolean"}:
         return {}
     try:
+        if column.iloc[:_LOOKED_AT].nunique() > MOST_LEVELS:
+            return {}  # without counting what may be as many values as rows
         counts = column.value_counts()
     except TypeError:
         return {}

@@ -13,6 +13,8 @@ from model_platform.capture.trial import SAMPLE_ROWS, Trial, try_out
 from model_platform_core.errors import InvalidInputError, InvalidModelError
 from model_platform_core.parity import ParitySample
 
+_FAILURES = (ArithmeticError, LookupError, TypeError, ValueError)
+
 
 class RowsFrom(StrEnum):
     """Where kept rows come from."""
@@ -48,10 +50,14 @@ def what_to_keep(subject: Subject, trial: Trial, data: Table | None, rows_from: 
     if rows_from is not RowsFrom.NOBODY:
         return Kept(rows_from, trial)
     try:
-        made = try_out(subject, make_rows(as_called(data, trial.sample), SAMPLE_ROWS))
+        rows = make_rows(as_called(data, trial.sample), SAMPLE_ROWS)
     except NotMadeUpError as error:
         return Kept(rows_from, None, f"no rows could be made up for it: {error}")
-    except (InvalidInputError, InvalidModelError, ArithmeticError, LookupError, TypeError, ValueError) as error:
+    except _FAILURES as error:
+        return Kept(rows_from, None, f"no rows could be made up for it ({type(error).__name__})")
+    try:
+        made = try_out(subject, rows)
+    except (InvalidInputError, InvalidModelError, *_FAILURES) as error:
         reason = type(error.__cause__ or error).__name__  # its words may repeat what the model has learnt
         return Kept(rows_from, None, f"the model refuses made-up rows ({reason})")
     if (made.answers.kind, made.answers.names) != (trial.answers.kind, trial.answers.names):

@@ -19,6 +19,7 @@ from model_platform.capture.table import Form, Table, require_pandas
 
 _MOST_LEVELS = 30
 _LOOKED_AT = 10_000
+_MOST_VALUES = 100_000
 _TEXTS = ("text", "another text", "some more words", "a longer text of several words")
 _SOME_DAY = dt.datetime(2024, 1, 31, 12)
 _EVERY = 7
@@ -43,20 +44,13 @@ def make_rows(like: Table, count: int) -> Table:
         If they hold what is not made up: lists, objects, bytes.
     """
     source = random.Random(0)  # noqa: S311 - not for secrets: the same rows each time
-    if like.form is Form.ARRAY:
-        return replace(like, value=_array(like.value, count, source))
-    if like.form is Form.ARRAYS:
-        return replace(like, value={name: _array(array, count, source) for name, array in like.value.items()})
-    if like.form is Form.LIST and all(isinstance(row, list) for row in like.value):
-        return replace(like, value=_lists(like.value, count, source))
-    frame = like.frame()
-    columns = [_values(frame.iloc[:, at], str(name), count, source) for at, name in enumerate(frame.columns)]
-    if like.form is Form.LIST:
-        return replace(like, value=columns[0])
-    if like.form is Form.RECORDS:
-        names = list(frame.columns)
-        return replace(like, value=[dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)])
-    pandas = require_pandas()
+    rows = _some(like)
+    if rows.form in {Form.ARRAY, Form.ARRAYS}:
+        return replace(like, value=_arrays(rows.value, count, source))
+    if rows.form in {Form.LIST, Form.RECORDS}:
+        return replace(like, value=_list(rows, count, source))
+    pandas, frame = require_pandas(), rows.frame()
+    columns = _columns(frame, count, source)
     made = [
         _as_column(pandas, values, frame.iloc[:, at].dtype, str(frame.columns[at])) for at, values in enumerate(columns)
     ]
@@ -67,6 +61,37 @@ def make_rows(like: Table, count: int) -> Table:
     built = pandas.concat(made, axis=1)
     built.columns, built.index = frame.columns, index
     return replace(like, value=built)
+
+
+def _some(like: Table) -> Table:
+    """Of many rows some from everywhere: what few enough of them share, few enough of all share."""
+    width = like.value[0].size if like.form is Form.ARRAY else 1
+    most = max(_MOST_VALUES // max(width, 1), 2 * MANY)
+    if len(like) <= most:
+        return like
+    chosen = importlib.import_module("numpy").random.default_rng(0).choice(len(like), most, replace=False)
+    return replace(like, value=like.take(sorted(chosen.tolist())))
+
+
+def _columns(frame: Any, count: int, source: random.Random) -> list[list[Any]]:
+    return [_values(frame.iloc[:, at], str(name), count, source) for at, name in enumerate(frame.columns)]
+
+
+def _arrays(value: Any, count: int, source: random.Random) -> Any:
+    if isinstance(value, dict):
+        return {name: _array(array, count, source) for name, array in value.items()}
+    return _array(value, count, source)
+
+
+def _list(rows: Table, count: int, source: random.Random) -> list[Any]:
+    if rows.form is Form.LIST and all(isinstance(row, list) for row in rows.value):
+        return _lists(rows.value, count, source)
+    frame = rows.frame()
+    columns = _columns(frame, count, source)
+    if rows.form is Form.LIST:
+        return columns[0]
+    names = list(frame.columns)
+    return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
 
 
 def _as_column(pandas: Any, values: list[Any], dtype: Any, name: str) -> Any:
@@ -175,7 +200,8 @@ def _numbers(seen: Any, count: int, source: random.Random, *, whole: bool) -> li
     low, high = found
     if whole:
         return [source.randint(int(low), int(high)) for _ in range(count)]
-    return [float(f"{source.uniform(low, high):.6g}") for _ in range(count)]
+    shares = (source.random() for _ in range(count))
+    return [float(f"{low * (1 - share) + high * share:.6g}") for share in shares]
 
 
 def _days(seen: Any, count: int, source: random.Random) -> list[Any]:
@@ -192,11 +218,26 @@ def _days(seen: Any, count: int, source: random.Random) -> list[Any]:
 
 
 def _index(pandas: Any, index: Any, count: int) -> Any:
-    """An index of the same kind: the same steps of time from a month's beginning, or a numbering."""
+    """An index of the same kind: steps of time that many rows have from a year's beginning, or a numbering."""
     if type(index).__name__ == "DatetimeIndex":
-        frequency = index.freq or (index[1] - index[0] if len(index) > 1 else None) or pandas.Timedelta(days=1)
-        begin = pandas.Timestamp(index.min()).tz_localize(None).replace(month=1, day=1).normalize()
-        return pandas.date_range(begin, periods=count, freq=frequency, tz=index.tz, name=index.name)
+        times = index.dropna().sort_values()
+        begin = pandas.Timestamp(_SOME_DAY)
+        if len(times) >= 2 * MANY:  # else it would follow a row
+            begin = times[MANY - 1].tz_localize(None)
+        begin = begin.replace(month=1, day=1).normalize()
+        return pandas.date_range(
+            begin, periods=count, freq=index.freq or _step(pandas, times), tz=index.tz, name=index.name
+        )
     if str(getattr(index.dtype, "kind", "O")) in "iu" and index.nlevels == 1:
         return pandas.RangeIndex(count, name=index.name)
     raise NotMadeUpError("its index is more than dates or numbers")
+
+
+def _step(pandas: Any, times: Any) -> Any:
+    """The frequency of times in order, else the distance that many of them have, else a day."""
+    if len(times) > MANY and (frequency := pandas.infer_freq(times)):
+        return frequency
+    steps = (times[1:] - times[:-1]).value_counts()
+    steps = steps[steps.index > pandas.Timedelta(0)]
+    common = len(steps) > 0 and int(steps.iloc[0]) >= MANY
+    return steps.index[0] if common else pandas.Timedelta(days=1)
