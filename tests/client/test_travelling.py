@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import datetime as dt
 import importlib
 import os
 import sqlite3
@@ -19,6 +20,7 @@ from sklearn.neighbors import KNeighborsClassifier
 
 from model_platform.capture.forbidden import forbidden_name, is_secret, secret_in_source
 from model_platform.capture.project import project_root, widened
+from model_platform.capture.reach import reach_of
 from model_platform.capture.travelling import TravellingCode, travelling_code
 from model_platform_core.cards import Tier
 from model_platform_core.errors import FormatRefusedError, InvalidModelError
@@ -229,6 +231,83 @@ def test_a_large_array_that_a_function_drags_along_is_named() -> None:
 
     with pytest.raises(InvalidModelError, match=r"The function answer drags big along, 16.0 MB of data \(ndarray\)"):
         travelling_code(answer)
+
+
+class Holding:
+    def __init__(self) -> None:
+        self.rates = np.zeros(2_000_000)
+
+
+class Fitted(Holding):
+    def predict(self, rows: Any) -> Any:
+        return rows
+
+
+@pytest.mark.parametrize(
+    ("value", "size"),
+    [
+        (bytes(50_000_000), r"50.0 MB of data \(bytes\)"),
+        ([index / 3 for index in range(2_000_000)], r"18.0 MB of data \(list\)"),
+        ({"a": {"b": {"c": np.zeros(5_000_000)}}}, r"40.0 MB of data \(dict\)"),
+        (Holding(), r"16.0 MB of data \(Holding\)"),
+    ],
+    ids=lambda one: type(one).__name__,
+)
+def test_data_that_a_function_drags_along_is_found_wherever_it_is(value: Any, size: str) -> None:
+    def answer(rows: Any) -> Any:
+        return rows * len(value)
+
+    with pytest.raises(InvalidModelError, match=f"The function answer drags value along, {size}; 10 MB are the most"):
+        travelling_code(answer)
+
+
+def test_what_a_class_holds_counts_and_a_model_that_is_called_does_not() -> None:
+    class Priced:
+        table = [index / 3 for index in range(2_000_000)]
+
+    with pytest.raises(InvalidModelError, match=r"The class Priced drags table along, 18.0 MB"):
+        travelling_code(Priced())
+    fitted = {"north": Fitted()}
+
+    def answer(rows: Any) -> Any:
+        return fitted["north"].predict(rows)
+
+    assert reach_of(answer).modules
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"password": "S3cretPa55w0rd", "since": dt.date(2026, 1, 1)},
+        {"databases": [{"host": "a", "password": b"S3cretPa55w0rd"}]},
+        ["postgresql://me:S3cretPa55w0rd@db.example.org/churn", object],
+    ],
+)
+def test_a_credential_within_dictionaries_and_lists_is_named(value: Any) -> None:
+    def answer(rows: Any) -> Any:
+        return rows * len(value)
+
+    with pytest.raises(
+        InvalidModelError, match=r"The function answer uses value, and .* in it looks like a credential"
+    ):
+        travelling_code(answer)
+    model = Fitted()
+    model.rates = value
+    with pytest.raises(
+        InvalidModelError, match=r"The model's Fitted holds rates, and .* in it looks like a credential"
+    ):
+        travelling_code(model)
+
+
+def test_a_connection_in_a_list_is_named() -> None:
+    with contextlib.closing(sqlite3.connect(":memory:")) as database:
+        held = {"databases": [database]}
+
+        def answer(rows: Any) -> Any:
+            return rows * len(held)
+
+        with pytest.raises(InvalidModelError, match="databases in it: an open Connection, and connections do not"):
+            travelling_code(answer)
 
 
 # ---------------------------------------------------------------- files

@@ -7,23 +7,30 @@ connections, and data that a function drags along because its text mentions the 
 from __future__ import annotations
 
 import dis
+import functools
 import inspect
 import sys
 import types
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 import cloudpickle
 
 from model_platform.capture.forbidden import connection_type, is_secret
 from model_platform.capture.project import code_objects
+from model_platform.capture.weight import weight
 from model_platform.display import words
 from model_platform_core.errors import InvalidModelError, ModelPlatformError
 
 LARGEST_DRAGGED = 10_000_000
-_MOST_LOOKED_AT = 1000
+_MOST_LOOKED_AT = 20_000
+_LONGEST_SECRET = 20_000
 _MAIN = "__main__"
+
+CacheWrapper = functools._lru_cache_wrapper  # noqa: SLF001
+"""What `functools.cache` makes of a function: pickled as a name, which stands for nothing elsewhere."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +54,8 @@ def reach_of(model: Any) -> Reach:
     """
     walker = _Walker()
     walker.found.modules.update(base.__module__ for base in type(model).__mro__)
+    if isinstance(model, dict | list | tuple | set):  # the pickler shows no plain containers
+        check_safe("", model, "The model holds something")
     try:
         walker.dump(model)
     except ModelPlatformError:
@@ -91,72 +100,83 @@ def _own_global_names(code: types.CodeType) -> set[str]:
     return found - own
 
 
-def surroundings(function: types.FunctionType) -> Iterator[tuple[str, Any]]:
-    """What a function takes along, by name: globals that it mentions, its closure, its defaults."""
-    for name in sorted(global_names(function.__code__)):
-        if name in function.__globals__:
-            yield name, function.__globals__[name]
-    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
+def surroundings(owner: types.FunctionType | type) -> Iterator[tuple[str, Any]]:
+    """What a function takes along, by name: globals that it mentions, its closure, its defaults. Of a class, its own.
+
+    What was set on a function or class counts, methods do not: they are functions themselves.
+    """
+    if isinstance(owner, type):
+        yield from ((name, value) for name, value in vars(owner).items() if not name.startswith("__"))
+        return
+    for name in sorted(global_names(owner.__code__)):
+        if name in owner.__globals__:
+            yield name, owner.__globals__[name]
+    for name, cell in zip(owner.__code__.co_freevars, owner.__closure__ or (), strict=True):
         try:
             yield name, cell.cell_contents
         except ValueError:
             continue  # not filled yet
-    for value in (*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()):
+    for value in (*(owner.__defaults__ or ()), *(owner.__kwdefaults__ or {}).values()):
         yield "a default", value
+    yield from ((name, value) for name, value in vars(owner).items() if not name.startswith("__"))
 
 
-def check_dragged(function: types.FunctionType) -> None:
-    """Nothing, or InvalidModelError with the name and size of what the function would drag along."""
-    for name, value in surroundings(function):
-        size = _data_size(value)
-        if size > LARGEST_DRAGGED:
-            raise InvalidModelError(
-                f"The function {function.__name__} drags {name} along, {words.size(size)} of data"
-                f" ({type(value).__name__}); 10 MB are the most.",
-                hint=f"take from {name} what it needs, before: columns = list({name}.columns)"
-                if hasattr(value, "columns")
-                else f"take from {name} what it needs, before, or keep it in the model itself",
-            )
-        check_safe(name, value, f"The function {function.__name__} uses {name}")
+def check_dragged(owner: types.FunctionType | type) -> None:
+    """Nothing, or InvalidModelError with the name and size of what the function or class would drag along."""
+    said = f"The {'class' if isinstance(owner, type) else 'function'} {owner.__name__}"
+    for name, value in surroundings(owner):
+        check_size(name, value, said)
+        check_safe(name, value, f"{said} uses {name}")
+
+
+def check_size(name: str, value: Any, said: str) -> None:
+    """Nothing, or InvalidModelError for data above 10 MB."""
+    size = weight(value)
+    if size > LARGEST_DRAGGED:
+        raise InvalidModelError(
+            f"{said} drags {name} along, {words.size(size)} of data ({type(value).__name__}); 10 MB are the most.",
+            hint=f"take from {name} what it needs, before: columns = list({name}.columns)"
+            if hasattr(value, "columns")
+            else f"take from {name} what it needs, before, or keep it in the model itself",
+        )
 
 
 def check_safe(name: str, value: Any, said: str) -> None:
-    """Nothing, or InvalidModelError for a connection or a credential."""
-    if kind := connection_type(value):
-        raise InvalidModelError(
-            f"{said}: an open {kind}, and connections do not travel.",
-            hint="open it where it is used, inside of predict",
-        )
-    if isinstance(value, str) and is_secret(name, value):
-        raise InvalidModelError(
-            f"{said}, which looks like a credential; credentials do not travel.",
-            hint=f'os.environ["{name.upper()}"] where it is used',
-        )
+    """Nothing, or InvalidModelError for a connection or a credential, also within dictionaries and lists."""
+    for inner, one in _within(name, value):
+        there = said if one is value else f"{said}, and {inner} in it" if inner else f"{said}, and something in it"
+        if kind := connection_type(one):
+            raise InvalidModelError(
+                f"{there}: an open {kind}, and connections do not travel.",
+                hint="open it where it is used, inside of predict",
+            )
+        text = one.decode(errors="replace") if isinstance(one, bytes) else one
+        if isinstance(text, str) and is_secret(inner, text[:_LONGEST_SECRET]):
+            which = ", which looks" if one is value else " looks"
+            raise InvalidModelError(
+                f"{there}{which} like a credential; credentials do not travel.",
+                hint=f'os.environ["{inner.upper() or "…"}"] where it is used',
+            )
 
 
-def _data_size(value: Any, depth: int = 2) -> int:
-    """Bytes of frames and arrays in a value, and in what it holds as a dictionary or list."""
-    if isinstance(value, Mapping | list | tuple):
-        inner = list(value.values() if isinstance(value, Mapping) else value)[:_MOST_LOOKED_AT]
-        return sum(_data_size(one, depth - 1) for one in inner) if depth else 0
-    if isinstance(value, type | types.ModuleType):
-        return 0
-    try:
-        return _own_size(value)
-    except Exception:  # noqa: BLE001 - an object of somebody else that only looks like data
-        return 0
-
-
-def _own_size(value: Any) -> int:
-    if hasattr(value, "memory_usage"):
-        used = value.memory_usage(deep=True)  # pandas: a figure for each column, or one for a Series
-        return int(used.sum() if hasattr(used, "sum") else used)
-    if hasattr(value, "estimated_size"):
-        return int(value.estimated_size())  # Polars
-    if hasattr(value, "tocsr") and hasattr(value, "data"):
-        return int(value.data.nbytes)  # a sparse matrix
-    size = getattr(value, "nbytes", 0)  # arrays, tensors, Arrow
-    return size if isinstance(size, int) else 0
+def _within(name: str, value: Any) -> Iterator[tuple[str, Any]]:
+    """A value and what it holds as dictionaries and lists at any depth, each with the name that it stands under."""
+    waiting, seen = [(name, value)], set[int]()
+    while waiting and len(seen) < _MOST_LOOKED_AT:
+        name, one = waiting.pop()
+        if id(one) in seen:
+            continue
+        seen.add(id(one))
+        yield name, one
+        if isinstance(one, tuple) and hasattr(one, "_asdict"):  # a named tuple
+            one = one._asdict()
+        if isinstance(one, Mapping):
+            inner = ((key if isinstance(key, str) else name, each) for key, each in one.items())
+        elif isinstance(one, list | tuple | set | frozenset):
+            inner = ((name, each) for each in one)
+        else:
+            continue
+        waiting += islice(inner, _MOST_LOOKED_AT)
 
 
 class _Nowhere:
@@ -172,7 +192,7 @@ class _Walker(cloudpickle.Pickler):  # type: ignore[misc]
     def reducer_override(self, obj: Any) -> Any:
         if isinstance(obj, types.ModuleType):
             self.found.modules.add(obj.__name__)
-        elif isinstance(obj, types.FunctionType | type):
+        elif isinstance(obj, types.FunctionType | type | CacheWrapper):
             self._see(obj)
         elif isinstance(obj, types.BuiltinFunctionType):
             self.found.modules.add(obj.__module__ or "builtins")
@@ -186,14 +206,23 @@ class _Walker(cloudpickle.Pickler):  # type: ignore[misc]
         self.found.modules.add(obj.__module__ or _MAIN)
         if is_importable(obj) or obj.__module__ == "builtins":  # a few types of Python's own have no public name
             return
-        if isinstance(obj, types.FunctionType):
-            check_dragged(obj)
+        inner = inspect.unwrap(obj) if isinstance(obj, CacheWrapper) else obj
+        if isinstance(inner, types.FunctionType | type):
+            check_dragged(inner)
         (self.found.defined if obj.__module__ == _MAIN else self.found.detached).append(obj)
 
     def _see_instance(self, obj: Any) -> None:
         kind = type(obj)
         self.found.modules.add(kind.__module__)
         check_safe("", obj, "The model holds something")
-        for name, value in getattr(obj, "__dict__", {}).items():
-            if isinstance(name, str) and isinstance(value, str):
-                check_safe(name, value, f"The model's {kind.__name__} holds {name}")
+        for name, value in _attributes(obj):
+            check_safe(name, value, f"The model's {kind.__name__} holds {name}")
+
+
+def _attributes(obj: Any) -> Iterator[tuple[str, Any]]:
+    yield from ((name, value) for name, value in getattr(obj, "__dict__", {}).items() if isinstance(name, str))
+    for base in type(obj).__mro__:
+        slots = vars(base).get("__slots__", ())
+        for name in (slots,) if isinstance(slots, str) else slots:
+            if name not in {"__dict__", "__weakref__"} and hasattr(obj, name):
+                yield name, getattr(obj, name)

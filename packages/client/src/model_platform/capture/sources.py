@@ -22,7 +22,16 @@ from typing import Any
 import cloudpickle
 
 from model_platform.capture.project import code_objects
-from model_platform.capture.reach import check_dragged, check_safe, global_names, global_names_at_once, is_importable
+from model_platform.capture.reach import (
+    CacheWrapper,
+    check_dragged,
+    check_safe,
+    check_size,
+    global_names,
+    global_names_at_once,
+    is_importable,
+)
+from model_platform.capture.told import gives
 
 _MAIN = "__main__"
 _LONGEST_VALUE = 2000
@@ -93,7 +102,7 @@ def _with_methods(value: Any) -> Iterator[Any]:
     yield value
     for inner in vars(value).values() if isinstance(value, type) else ():
         function = getattr(inner, "__func__", inner)
-        if isinstance(function, types.FunctionType | type) and function.__module__ == _MAIN:
+        if isinstance(function, types.FunctionType | type | CacheWrapper) and function.__module__ == _MAIN:
             yield from _with_methods(function)
 
 
@@ -132,7 +141,7 @@ class _Collection:
         """Take a definition in; whether that was possible."""
         if name in self.definitions or name in self._refused:
             return name in self.definitions
-        definition = _definition(name, self._names.get(name))
+        definition = _definition(name, self._names.get(name), self._names)
         if definition is None:
             self._refused.add(name)
             return False
@@ -164,6 +173,9 @@ class _Collection:
             check_safe(name, value, f"The code of the model uses {name}")
             self._constants[name] = f"{name} = {text}"
         else:
+            said = "The notebook's code for the model"
+            check_size(name, value, said)
+            check_safe(name, value, f"{said} uses {name}")
             self._values[name] = value
 
     def module(self) -> SourceModule:
@@ -227,17 +239,18 @@ def _wants_future(value: Any) -> bool:
 # ---------------------------------------------------------------- the text of a definition
 
 
-def _definition(name: str, value: Any) -> Definition | None:
+def _definition(name: str, value: Any, names: Mapping[str, Any]) -> Definition | None:
     """The definition of a variable's value; None where the text is not known for sure."""
     if getattr(value, "__module__", None) != _MAIN or getattr(value, "__qualname__", None) != name:
         return None
-    if isinstance(value, types.FunctionType):
+    if isinstance(value, types.FunctionType | CacheWrapper):
         inner = inspect.unwrap(value)
-        if inner.__closure__ or (inner is not value and inner.__qualname__ != name):
+        if not isinstance(inner, types.FunctionType) or inner.__closure__ or inner.__qualname__ != name:
             return None
         codes = [inner.__code__]
         check_dragged(inner)
     elif isinstance(value, type):
+        check_dragged(value)
         functions = [one for one in _with_methods(value) if isinstance(one, types.FunctionType)]
         for function in functions:
             check_dragged(function)
@@ -247,7 +260,7 @@ def _definition(name: str, value: Any) -> Definition | None:
     else:
         return None
     for file in _files(codes):
-        text = _text_in(file, name, codes)
+        text = _text_in(file, value, codes, names)
         if text is not None:
             at_once, later = _needs(text)
             return Definition(name, value, text, at_once - {name}, later)
@@ -263,8 +276,8 @@ def _files(codes: list[types.CodeType]) -> list[str]:
     return [*([main] if main else []), *reversed(cells)]
 
 
-def _text_in(file: str, name: str, codes: list[types.CodeType]) -> str | None:
-    """The text of a top-level definition in a file or cell, if it compiles to exactly this code."""
+def _text_in(file: str, value: Any, codes: list[types.CodeType], names: Mapping[str, Any]) -> str | None:
+    """The text of a top-level definition in a file or cell, if it gives exactly this value."""
     source = "".join(linecache.getlines(file))
     flags = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT | (_ANNOTATIONS if any(one.co_flags & _ANNOTATIONS for one in codes) else 0)
     try:
@@ -274,13 +287,17 @@ def _text_in(file: str, name: str, codes: list[types.CodeType]) -> str | None:
         return None
     if not all(code in written for code in codes):
         return None
-    kinds = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
-    nodes = [node for node in tree.body if isinstance(node, kinds) and node.name == name]
     lines = {code.co_firstlineno for code in codes}
-    for node in reversed(nodes):
+    for node in reversed(tree.body):
+        if (
+            not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
+            or node.name != value.__qualname__
+        ):
+            continue
         first = min([node.lineno, *(one.lineno for one in node.decorator_list)])
-        if not lines or all(first <= line <= (node.end_lineno or first) for line in lines):
-            return "\n".join(source.splitlines()[first - 1 : node.end_lineno])
+        if all(first <= line <= (node.end_lineno or first) for line in lines):
+            told = gives(node, file, flags, value, names)
+            return "\n".join(source.splitlines()[first - 1 : node.end_lineno]) if told else None
     return None
 
 

@@ -33,7 +33,7 @@ from model_platform.capture.project import (
     widened,
     with_parents,
 )
-from model_platform.capture.reach import reach_of
+from model_platform.capture.reach import CacheWrapper, reach_of
 from model_platform.capture.sources import SourceModule, source_module
 from model_platform.display import words
 from model_platform.display.surface import shell
@@ -124,7 +124,8 @@ class TravellingCode:
         raise FormatRefusedError(
             f"{name} was not published: tier {int(tier)} takes code with its source, and of"
             f" {words.listed(list(self.by_value))} it is not known.",
-            hint="define it with def or class at the top of a cell, or in a .py file of the project, and run that again",
+            hint="define it with def or class at the top of a cell, or in a .py file of the project, run that again,"
+            " and change nothing of it afterwards",
         )
 
 
@@ -164,6 +165,8 @@ def travelling_code(model: Any, paths: Sequence[str | Path] = ()) -> TravellingC
     names -= {written.name} if written else set()
     found.add(names)
     inside = [one for part in reached for one in (*part.defined, *part.detached)]
+    for one in inside:
+        _check_by_value(one)
     unfound = tuple(sys.modules[name] for name in sorted(names) if name != "__main__" and not is_found(name))
     by_value = {getattr(one, "__qualname__", str(one)) for one in inside}
     by_value |= {f"{module.__name__}.py" for module in unfound}
@@ -188,6 +191,18 @@ def travelling_code(model: Any, paths: Sequence[str | Path] = ()) -> TravellingC
 def _outermost_package(name: str) -> str:
     """The widest package around a module that has a file: a folder without one may hold anything else besides."""
     return next((one for one in with_parents(name) if getattr(sys.modules.get(one), "__file__", None)), name)
+
+
+def _check_by_value(value: Any) -> None:
+    """Nothing, or InvalidModelError: what functools keeps beside a function is held by no pickle."""
+    overloaded = "singledispatch" if {"dispatch", "registry"} <= vars(value).keys() else None
+    wrapper = "cache" if isinstance(value, CacheWrapper) else overloaded
+    if wrapper and not isinstance(value, type):
+        raise InvalidModelError(
+            f"{value.__qualname__} is wrapped by functools.{wrapper}, and what it does by now stands in no single cell;"
+            " so it cannot travel.",
+            hint="move it with all that belongs to it into a .py file of the project, and import it from there",
+        )
 
 
 def _notebook_names() -> Mapping[str, Any]:
