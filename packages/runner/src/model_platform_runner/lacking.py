@@ -7,15 +7,19 @@ code, as a text there or in an import; then it is the program's and not a row's.
 import os
 import sys
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path, PurePath
 from types import CodeType, FrameType, TracebackType
 from typing import Any
+from zipfile import BadZipFile, ZipFile
 
 from model_platform_runner.project import FOLDER
 
 _RUNNER = str(Path(__file__).resolve().parents[1])
 _PYTHON = (os.path.dirname(os.__file__), "<frozen ")  # noqa: PTH120 - compared with texts
+_SITES = frozenset({"site-packages", "dist-packages"})
+_WHEELS = "model_platform/wheels/*.whl"
 _LONGEST_NAME = 200
 
 
@@ -72,14 +76,32 @@ class Lacking:
 
     def _note_variable(self, name: str, frame: FrameType) -> None:
         caller: FrameType | None = frame
-        while caller is not None and caller.f_code.co_filename.startswith(_PYTHON):
+        while caller is not None and _is_of_python(caller.f_code.co_filename):
             caller = caller.f_back
-        if caller is None or name in self._missed or not _is_of_model(caller.f_code.co_filename):
+        if caller is None or name in self._missed or caller.f_code.co_filename.startswith(_RUNNER):
             return
-        if name in self._constants(caller):
+        if name in self._expected:  # whoever asks: the code names it, and may leave the reading to a library
             self._missed.append(name)
-            if name in self._expected:
-                self._tell(_without([name]))
+            self._tell(_without([name]))
+        elif self._is_of_model(caller.f_code.co_filename) and name in self._constants(caller):
+            self._missed.append(name)
+
+    def _is_of_model(self, file: str) -> bool:
+        """Whether code is the model's own: its files, and packages that travel with it, wherever they are installed."""
+        place = PurePath(file)
+        installed = next((each for each in place.parents if each.name in _SITES), None)
+        if file.startswith(_RUNNER) or installed is None:
+            return not file.startswith(_RUNNER)
+        return PurePath(place.relative_to(installed).parts[0]).stem in self._travelled
+
+    @cached_property
+    def _travelled(self) -> Collection[str]:
+        """The top modules of the wheels among the version's files."""
+        found = set()
+        for wheel in self._directory.glob(_WHEELS):
+            with suppress(OSError, BadZipFile), ZipFile(wheel) as archive:
+                found |= {PurePath(PurePath(name).parts[0]).stem for name in archive.namelist() if name.endswith(".py")}
+        return found
 
     def _tell(self, sentence: str) -> None:
         if sentence not in self._told:
@@ -102,7 +124,7 @@ class Lacking:
         """Texts in the code, whole and as parts of paths, and the folders in which the code lies."""
         codes = [frame.f_code for frame in _frames(error.__traceback__)]
         known = {"..", *self._texts, *(text for code in codes for text in _texts(code))}
-        places = [PurePath(code.co_filename).parent for code in codes if _is_of_model(code.co_filename)]
+        places = [PurePath(code.co_filename).parent for code in codes if self._is_of_model(code.co_filename)]
         return known | {part for path in (*map(PurePath, known), *places) for part in path.parts}
 
     def _imports(self, name: str, error: BaseException) -> bool:
@@ -173,9 +195,8 @@ def _compiled(file: Path) -> CodeType:
         return compile("", str(file), "exec")
 
 
-def _is_of_model(file: str) -> bool:
-    parts = PurePath(file).parts
-    return not file.startswith(_RUNNER) and "site-packages" not in parts and "dist-packages" not in parts
+def _is_of_python(file: str) -> bool:
+    return file.startswith(_PYTHON) and _SITES.isdisjoint(PurePath(file).parts)
 
 
 def _shown(path: PurePath) -> PurePath:
