@@ -124,6 +124,7 @@ def test_whatever_is_sent_is_read_or_refused(rows: Any) -> None:
         [{"type": "string"}],
         None,
         [{"type": "tensor", "tensor-spec": {"dtype": "float64", "shape": [-1, 2]}}],
+        [{"type": "tensor", "tensor-spec": {"dtype": "uint8", "shape": [-1]}}],
     ):
         contract = input_contract(signature, 100)
         for read, given_rows in (
@@ -247,3 +248,33 @@ def test_options_of_a_chat_that_are_left_out_stay_out() -> None:
     assert full.columns["length"].dtype == "int64"
     with pytest.raises(ValueError, match="different columns"):
         join([short, full])
+
+
+@pytest.mark.parametrize(
+    ("dtype", "values", "read"),
+    [
+        ("int64", [9007199254740993, 30.0], [9007199254740993, 30]),
+        ("int64", [2**63 - 1, -(2.0**63)], [2**63 - 1, -(2**63)]),
+        ("uint64", [2**63 + 1, 3], [2**63 + 1, 3]),
+        ("uint64", [2**64 - 1, 0.0], [2**64 - 1, 0]),
+        ("int8", [127, -128.0], [127, -128]),
+        ("int8", [128, 1.0], None),
+        ("uint64", [2**64, 0], None),
+        ("int64", [2**63, -1], None),
+        ("int64", [2**63, 2**63], None),
+        ("uint64", [-1, -1], None),
+        ("int64", [1.5, 1], None),
+        ("int64", [1e300, 1], None),
+        ("int64", [None, 1], None),
+        ("int64", [True, 1.0], None),
+        ("int64", [{}, 1], None),
+    ],
+)
+def test_whole_numbers_of_arrays_arrive_unchanged_or_are_refused(dtype: str, values: Any, read: Any) -> None:
+    contract = input_contract([{"type": "tensor", "tensor-spec": {"dtype": dtype, "shape": [-1, 2]}}], 10)
+    if read is None:
+        with pytest.raises(CallError, match=r"must hold (whole )?numbers"):
+            contract.read_rows([values])
+        return
+    array = contract.read_rows([values]).columns[""]
+    assert (array.dtype, array.tolist()) == (np.dtype(dtype), [read])

@@ -9,7 +9,7 @@ import numpy as np
 from model_platform_runner.columns import missing_value
 from model_platform_runner.errors import CallError, invalid_input
 from model_platform_runner.inputs import WHOLE, Batch, check_size, listed, only, sentence
-from model_platform_runner.values import Array, Misfit, object_array, read_dates, read_values
+from model_platform_runner.values import Array, Misfit, object_array, read_dates, read_exactly, read_values
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,9 @@ def _read_tensor(tensor: Tensor, values: list[Any]) -> Array:
         array = np.array(values, dtype=object if kind in "OUSM" else None)
     except ValueError:
         raise invalid_input(sentence(f"{place}has rows of different lengths.")) from None
-    if array.dtype == object:
+    if kind in "iu" and array.dtype.kind in "fO":
+        array = _read_whole(tensor, place, values)
+    elif array.dtype == object:
         array = _read_entries(tensor, place, array)
     elif array.dtype.kind not in {"i": "iuf", "u": "iuf", "f": "iuf", "b": "b"}[kind]:
         raise _no_tensor_of(place, "true or false" if kind == "b" else "numbers")
@@ -90,10 +92,27 @@ def _read_tensor(tensor: Tensor, values: list[Any]) -> Array:
     with np.errstate(all="ignore"):
         cast = array.astype((tensor.described or {}).get("dtype", tensor.dtype))
     if kind in "iu" and not np.array_equal(cast, array):
-        raise invalid_input(sentence(f"{place}must hold whole numbers that fit into {tensor.dtype}."))
+        raise _no_whole_numbers(tensor, place)
     if kind == "f" and not np.isfinite(cast).all() and not np.array_equal(np.isfinite(cast), np.isfinite(array)):
         raise invalid_input(sentence(f"{place}must hold numbers that fit into {tensor.dtype}."))
     return cast
+
+
+def _read_whole(tensor: Tensor, place: str, values: list[Any]) -> Array:
+    """Read whole numbers that are not all integers to NumPy, like 30.0, or 1 beside 2**63: as floats they would change."""
+    array, limits = np.array(values, dtype=object), np.iinfo(tensor.dtype)
+    entries = array.reshape(-1).tolist()
+    if not {int, float} >= set(map(type, entries)):
+        raise _no_tensor_of(place, "numbers")
+    try:
+        read = read_exactly({"type": "long"}, entries, nullable=False, bounds=(int(limits.min), int(limits.max)))
+    except Misfit:
+        raise _no_whole_numbers(tensor, place) from None
+    return read.astype(tensor.dtype).reshape(array.shape)
+
+
+def _no_whole_numbers(tensor: Tensor, place: str) -> CallError:
+    return invalid_input(sentence(f"{place}must hold whole numbers that fit into {tensor.dtype}."))
 
 
 def _read_entries(tensor: Tensor, place: str, array: Array) -> Array:
