@@ -22,7 +22,7 @@ from model_platform.capture.publish import Order, write_parity_sample
 from model_platform.capture.quiet import import_mlflow, quiet
 from model_platform.capture.result import TRAINED_ELSEWHERE
 from model_platform.capture.subject import DEFAULT_METHOD, PYFUNC, Subject
-from model_platform.capture.table import as_table
+from model_platform.capture.table import as_library_takes, as_table
 from model_platform.capture.trial import Trial, try_out
 from model_platform.capture.variable import names_a_place
 from model_platform.capture.warned import told
@@ -84,8 +84,10 @@ class FolderCapture:
         cls, order: Order, folder: Path, described: Mapping[str, Any], where: str, *, personal: bool
     ) -> FolderCapture:
         """Look at it; if there is an example, load it and ask it that."""
-        rows = None if names_a_place(order.data) or order.data is None or is_arrow(order.data) else order.data
-        running = fingerprinting(order.data_name, order.data, None if rows is None else as_table(rows, "--data"))
+        table = None
+        if not (names_a_place(order.data) or order.data is None or is_arrow(order.data)):
+            table = as_table(order.data, "--data")
+        running = fingerprinting(order.data_name, order.data, table)
         sentences = [f"{TRAINED_ELSEWHERE}; an MLflow model from {where}."]
         if differences := _differences(folder, described):
             sentences.append(f"Saved with {', '.join(differences)}.")
@@ -94,7 +96,8 @@ class FolderCapture:
             model, warned = _loaded(folder)
             sentences += [f"When it was read: {warning}" for warning in warned]
             subject = Subject(model, DEFAULT_METHOD, PYFUNC, "MLflow model")
-            trial = try_out(subject, as_table(order.example, "--example"))
+            rows = as_table(order.example, "--example")
+            trial = try_out(subject, rows if described.get("is_signature_from_type_hint") else as_library_takes(rows))
         examples = _examples(folder, described) if personal else ()
         return cls(folder, described, " ".join(sentences), subject, trial, running, examples)
 
