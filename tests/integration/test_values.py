@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 from typing import Any
 
 import httpx
@@ -153,13 +154,13 @@ def embed(text: str) -> Any:
     "model",
     [
         lambda texts: [embed(text) for text in texts],
-        lambda texts: [embed(text)[0] for text in texts],
         lambda texts: [{"score": embed(text)[0], "all": {"lines": [embed(text)]}} for text in texts],
-        lambda texts: {"lines": [embed(text) for text in texts]},
-        lambda texts: pd.Series([embed(text) for text in texts]),
-        lambda texts: [{np.int64(0): embed(text)[0], True: 1} for text in texts],
+        lambda texts: {
+            "lines": pd.Series([embed(text) for text in texts]),
+            "first": [{np.int64(0): embed(text)[0]} for text in texts],
+        },
     ],
-    ids=["arrays", "numbers", "records", "lists by name", "series", "keys"],
+    ids=["arrays", "records", "columns"],
 )
 def test_numbers_of_32_bits_within_lists_and_objects(mp: Any, model: Any) -> None:
     """In them nobody tells orjson, JSON's writer in the runner, how many digits Python would write."""
@@ -175,17 +176,15 @@ def test_numbers_of_32_bits_within_lists_and_objects(mp: Any, model: Any) -> Non
     ("model", "rows"),
     [
         (lambda rows: [row[0] * 2 for row in rows], [[1, "a"], [2, "b"]]),
-        (lambda rows: [len(row + [0]) for row in rows], [[1, 2], [3, 4]]),
-        (lambda rows: [type(rows).__name__ + repr(rows[at]) for at in range(len(rows))], [[1, None], [True, [{"a": 2.5}]]]),
-        (lambda rows: [repr(row) for row in rows], [[[1, 2], [3]], [[4], []]]),
-        (lambda rows: [repr(row) for row in rows], [(1, "a"), (2, "b")]),
+        (lambda rows: [type(rows).__name__ + repr(row) for row in rows], [[1, 2], [3, 4]]),
+        (lambda rows: [repr(row) for row in rows], [(1, None, ()), (True, [{"a": 2.5}], "")]),
     ],
 )  # fmt: skip
 def test_lists_of_lists_stay_lists_for_own_code(mp: Any, model: Any, rows: Any) -> None:
     mp.publish(model, "lists", example=rows)
     endpoint = mp.deploy("lists")
     proven(endpoint)
-    assert endpoint.predict(rows) == model([list(row) for row in rows])
+    assert endpoint.predict(rows) == model(json.loads(json.dumps(rows)))
     document = httpx.get(f"{endpoint.url}/schema", timeout=30).json()["input"]["items"]
     assert document["type"] == "array"
     endpoint.stop()
