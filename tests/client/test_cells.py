@@ -142,6 +142,34 @@ def test_where_git_fails_the_rest_is_recorded(work: Work, monkeypatch: pytest.Mo
     assert work.ran(*CELLS).notes == ("where the code came from could not be found out (ZeroDivisionError)",)
 
 
+def test_git_is_asked_as_often_for_many_modules_as_for_one(work: Work, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[list[str]] = []
+
+    def counted(command: list[str], **options: Any) -> Any:
+        asked.append(command)
+        return run(command, **options)
+
+    run = subprocess.run
+    monkeypatch.setattr(subprocess, "run", counted)
+    assert work.ran(*CELLS).dirty is False
+    for_one = len(asked)
+    for number in range(40):
+        path = work.folder / "many" / f"module {number} of ümlauts.py"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(f"number = {number}\n")
+        monkeypatch.setitem(sys.modules, f"many_{number}", SimpleNamespace(__file__=str(path)))  # type: ignore[arg-type]
+    work.commit()
+    (work.folder / "many" / "module 7 of ümlauts.py").write_text("number = 8\n")
+    (work.folder / "many" / "new.py").write_text("number = 9\n")
+    monkeypatch.setitem(sys.modules, "many_new", SimpleNamespace(__file__=str(work.folder / "many" / "new.py")))  # type: ignore[arg-type]
+    asked.clear()
+    found = work.ran(*CELLS)
+    assert len(asked) == for_one
+    assert (found.dirty, found.patch.count("+++ b/")) == (True, 2)
+    assert "-number = 7\n+number = 8\n" in found.patch
+    assert "--- /dev/null\n+++ b/many/new.py\n" in found.patch
+
+
 def test_cells_are_written_in_the_order_in_which_they_ran(work: Work, tmp_path: Path) -> None:
     found: Any = work.ran("b = 1", "a = 2\n", "b = 3")
     found.write(tmp_path / "version")

@@ -132,6 +132,29 @@ def test_another_person_or_notebook_is_told(last: ModelVersion | None, origin: O
     assert differs_from_last(last, "alice", origin) == sentence
 
 
+@pytest.mark.parametrize(
+    ("before", "now", "sentence"),
+    [
+        ("https://example.org/a/churn.git", "git@example.org:a/churn.git", ""),
+        ("https://example.org/a/churn", None, ""),
+        (
+            "https://example.org/a/churn",
+            "https://example.org/b/churn",
+            (
+                "The last version, 3, was published from churn.ipynb of https://example.org/a/churn; "
+                "this is churn.ipynb of https://example.org/b/churn."
+            ),
+        ),
+    ],
+)
+def test_a_notebook_of_the_same_name_in_another_repository_is_another(
+    before: str, now: str | None, sentence: str
+) -> None:
+    last = version()
+    last = last.model_copy(update={"lineage": last.lineage.model_copy(update={"git_repository": before})})
+    assert differs_from_last(last, "alice", Origin(path="churn.ipynb", repository=now)) == sentence
+
+
 def test_a_date_of_review_that_somebody_writes_makes_a_version() -> None:
     assert asks_for_review({"review_by": "2026-01-01"}, version())
     assert not asks_for_review({"review_by": "2027-03-01"}, version())

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import pickle
+import re
 import socket
 import subprocess
 import sys
@@ -14,7 +16,6 @@ from typing import Any
 
 import httpx
 import joblib
-import numpy as np
 import pandas as pd
 import pytest
 from sklearn.ensemble import RandomForestClassifier
@@ -236,7 +237,157 @@ def test_the_active_run_is_linked_and_stays_as_it_is(mp: Any, mlflow: Any, track
 
 
 def test_a_pickle_of_the_users_own(mp: Any, project: Path) -> None:
-    (project / "line.pkl").write_bytes(pickle.dumps(fitted()))
+    model = LinearRegression().fit(FRAME, [3.5, -1.0, 2.0, 8.25])
+    (project / "line.pkl").write_bytes(pickle.dumps(model))
     published = mp.publish("line.pkl", "pickled", example=FRAME)
     assert str(published.details.format) == "skops"
-    assert np.isclose(fitted().coef_[0], 2.0)
+    answered(mp, "pickled", FRAME, model.predict(FRAME))
+
+
+# ---------------------------------------------------------------- a folder is published as everything else
+
+
+def saved(folder: Path, **options: Any) -> Path:
+    with silence():
+        import mlflow.sklearn
+
+        mlflow.sklearn.save_model(fitted(), str(folder), **options)
+    return folder
+
+
+@pytest.fixture
+def notebook(project: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    path = project / "monday.ipynb"
+    cells = [{"cell_type": "code", "source": "a = 1", "outputs": []}]
+    path.write_text(json.dumps({"cells": cells}))
+    monkeypatch.setenv("PAPERMILL_INPUT_PATH", str(path))
+    return path
+
+
+def paths_of(published: Any) -> set[str]:
+    return {file.path for file in published.details.files}
+
+
+EXAMPLES = {"input_example.json", "serving_input_example.json"}
+
+
+def test_the_rows_of_an_input_example_stay_behind(mp: Any, server: RunningServer, project: Path, mlflow: Any) -> None:
+    rows = FRAME.assign(a=[81234.5625, 2.0, 3.0, 4.0])
+    folder = saved(project / "fold", input_example=rows)
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    published = mp.publish(folder, "fold")
+    assert not EXAMPLES & paths_of(published)
+    assert "Left out, as they hold rows of data that may be personal: input_example.json" in str(published)
+    stored = [path for path in server.state.rglob("*") if path.is_file() and b"81234.56" in path.read_bytes()]
+    assert stored == []
+    assert {path: path.read_bytes() for path in before} == before
+    answered_anyway = mp.deploy("fold")
+    alike(TABLE, answered_anyway.predict(FRAME))
+    answered_anyway.stop()
+    given = mp.publish(folder, "fold", example=FRAME, new=True)
+    assert not EXAMPLES & paths_of(given)
+    assert "4 example rows and their answers kept" in str(given)
+    open_to_all = mp.publish(folder, "open-fold", pii="none")
+    assert paths_of(open_to_all) >= EXAMPLES
+    assert "Left out" not in str(open_to_all)
+    with silence():
+        mlflow.set_experiment("pricing")
+        with mlflow.start_run():
+            info = mlflow.sklearn.log_model(fitted(), name="model", input_example=rows)
+    assert not EXAMPLES & paths_of(mp.publish(info.model_uri, "logged-fold"))
+
+
+def test_a_folder_has_data_card_and_lineage(mp: Any, project: Path, notebook: Path) -> None:
+    folder = saved(project / "whole")
+    (project / "rows.csv").write_text("a,b\n1,2\n")
+    fields = {"tier": 1, "purpose": "Tell prices", "for_whom": "everybody", "fairness_slices": "a, b"}
+    fields |= {"limitations": "None known", "training": "A straight line", "metrics": {"rmse": 0.5}}
+    first = mp.publish(folder, "whole", data=FRAME, **fields)
+    card, lineage = first.details.card, first.details.lineage
+    assert (card.training.how, list(card.fairness_slices)) == ("A straight line", ["a", "b"])
+    assert [(one.name, one.rows, one.columns) for one in lineage.data] == [("FRAME", 4, 2)]
+    assert lineage.data[0].sha256 == card.data[0].sha256 is not None
+    assert (lineage.notebook, card.code.path) == ("monday.ipynb", "monday.ipynb")
+    assert card.resources is not None
+    again = mp.publish(folder, "whole", data="rows.csv", training="A straight line")
+    assert again.details.lineage.data[0].size == 8
+    assert "(as in version 1)" in str(again)
+    assert "tier" not in str(again).partition("(as in version 1)")[0].splitlines()[-1]
+    assert mp.publish(folder, "whole", data="rows.csv", training="A straight line").unchanged
+
+
+def test_a_folder_of_another_notebook_is_told(
+    mp: Any, project: Path, notebook: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = saved(project / "moved")
+    mp.publish(folder, "moved")
+    other = notebook.with_name("tuesday.ipynb")
+    other.write_bytes(notebook.read_bytes())
+    monkeypatch.setenv("PAPERMILL_INPUT_PATH", str(other))
+    told = str(mp.publish(folder, "moved", message="again", new=True))
+    assert "The last version, 1, was published from monday.ipynb; this is tuesday.ipynb." in told
+
+
+def test_what_only_an_object_can_have_is_refused(mp: Any, project: Path) -> None:
+    from model_platform_core.errors import InvalidInputError
+
+    folder = saved(project / "refused", pyfunc_predict_fn="score")
+    with pytest.raises(InvalidInputError, match=r"answers with score, as it was saved; --answers predict is for"):
+        mp.publish(folder, "refused", answers="predict")
+    with pytest.raises(InvalidInputError, match=r"has its files in it; --with nothing-there is for an object"):
+        mp.publish(folder, "refused", with_files="nothing-there")
+    with pytest.raises(InvalidInputError, match=r"--data is a str"):
+        mp.publish(folder, "refused", data="nothing-there.csv")
+
+
+def test_versions_that_differ_are_told_of_folders_too(mp: Any, project: Path) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sklearn.base.__version__", "1.0.2")
+        folder = saved(project / "old", serialization_format="cloudpickle")
+    requirements = (folder / "requirements.txt").read_text().splitlines()
+    older = [line if not line.startswith("scikit-learn==") else "scikit-learn==1.0.2" for line in requirements]
+    (folder / "requirements.txt").write_text("\n".join(older))
+    unread = mp.publish(folder, "old")
+    assert re.search(r"Saved with scikit-learn 1\.0\.2 \(here \d", unread.details.card.training.how)
+    assert "scikit-learn 1.0.2" in " ".join(str(unread).split())
+    read = mp.publish(folder, "old", example=FRAME)
+    assert "When it was read: Trying to unpickle estimator LinearRegression from version 1.0.2" in (
+        read.details.card.training.how
+    )
+    assert (folder / "requirements.txt").read_text().splitlines() == older
+
+
+def test_the_active_run_is_linked_to_files_and_folders(mp: Any, project: Path, mlflow: Any) -> None:
+    joblib.dump(fitted(), project / "line.joblib")
+    folder = saved(project / "line-folder")
+    with silence():
+        mlflow.set_experiment("pricing")
+        with mlflow.start_run() as run:
+            mlflow.log_metric("rmse", 0.5)
+            for name, model in {"file-in-run": "line.joblib", "folder-in-run": folder}.items():
+                version = mp.publish(model, name).details
+                assert version.lineage.run.run_id == run.info.run_id
+                assert {one.name: one.value for one in version.card.metrics} == {"rmse": 0.5}
+
+
+def test_a_tracking_server_that_does_not_answer_holds_nothing_up(
+    mp: Any, mlflow: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with silence():
+        mlflow.set_experiment("pricing")
+        with mlflow.start_run(run_name="tuesday") as run, socket.create_server(("127.0.0.1", 0)) as mute:
+            address = mlflow.get_tracking_uri()
+            mlflow.set_tracking_uri(f"http://127.0.0.1:{mute.getsockname()[1]}")
+            version = mp.publish(fitted(), "unanswered", example=FRAME).details
+            mlflow.set_tracking_uri(address)
+    assert (version.lineage.run.run_id, version.lineage.run.name) == (run.info.run_id, "tuesday")
+    assert version.lineage.notes[-1].endswith("did not answer in time")
+
+
+def test_words_of_their_own_leave_the_warnings_on_the_card(mp: Any, project: Path) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sklearn.base.__version__", "1.0.2")
+        joblib.dump(fitted(), project / "aged.joblib")
+    published = mp.publish("aged.joblib", "aged", example=FRAME, training="By the book")
+    assert published.details.card.training.how == "By the book"
+    assert "1.0.2" in " ".join(str(published).split())

@@ -22,7 +22,10 @@ COUNT = 60
 
 @dataclass(frozen=True)
 class Kind:
-    """A published model, rows, what the notebook answers to them, and how it is expected to be stored."""
+    """A published model, rows, what the notebook answers to them, and how it is expected to be stored.
+
+    A model that is given by where it lies has no noted storage if it is published as it lies there.
+    """
 
     model: Any
     rows: Any
@@ -30,6 +33,7 @@ class Kind:
     format: str
     options: Mapping[str, Any] = field(default_factory=dict)
     kept: str | None = None  # the format that the card names, where it is another word
+    as_it_lies: bool = False
 
 
 @contextmanager
@@ -132,6 +136,17 @@ def xgboost(_folder: Path) -> Kind:
     with silence():
         model = XGBClassifier(n_estimators=8, max_depth=3, enable_categorical=True, n_jobs=1).fit(frame, labels())
         return Kind(model, frame, model.predict(frame), "xgboost", kept="ubj")
+
+
+def booster(_folder: Path) -> Kind:
+    """XGBoost's own model, with a category: MLflow's flavour would not let it see that."""
+    import xgboost
+
+    frame = customers()
+    with silence():
+        rows = xgboost.DMatrix(frame, label=labels(), enable_categorical=True)
+        model = xgboost.train({"max_depth": 3, "nthread": 1}, rows, 8)
+        return Kind(model, frame, model.predict(rows), "pickle", kept="cloudpickle")
 
 
 def lightgbm(_folder: Path) -> Kind:
@@ -237,6 +252,73 @@ def function(folder: Path) -> Kind:
     return Kind(score, frame, score(frame), "pickle", kept="cloudpickle")
 
 
+# ---------------------------------------------------------------- what does not lie in a variable
+
+
+def _line() -> tuple[Any, pd.DataFrame]:
+    from sklearn.linear_model import LinearRegression
+
+    frame = pd.DataFrame(RNG.normal(size=(COUNT, 2)), columns=["a", "b"])
+    return LinearRegression().fit(frame, frame["a"] * 3 + RNG.normal(size=COUNT)), frame
+
+
+def _as_table(answer: Any) -> Any:
+    """Nobody has noted how the notebook of a foreign folder holds answers: they come as a table with one column."""
+    return np.asarray(answer).reshape(-1, 1)
+
+
+def joblib_file(folder: Path) -> Kind:
+    import joblib
+
+    model, frame = _line()
+    joblib.dump(model, folder / "line.joblib")
+    return Kind("line.joblib", frame, model.predict(frame), "skops")
+
+
+def onnx_file(folder: Path) -> Kind:
+    made = onnx(folder)
+    (folder / "graph.onnx").write_bytes(made.model.SerializeToString())
+    return Kind("graph.onnx", made.rows, made.answer, "onnx")
+
+
+def ubj_file(folder: Path) -> Kind:
+    made = xgboost(folder)
+    with silence():
+        made.model.save_model(folder / "trees.ubj")
+    return Kind("trees.ubj", made.rows, made.answer, "xgboost", kept="ubj")
+
+
+def mlflow_folder(folder: Path) -> Kind:
+    model, frame = _line()
+    with silence():
+        import mlflow.sklearn
+
+        mlflow.sklearn.save_model(model, str(folder / "saved"), input_example=frame[:3])
+    return Kind("./saved", frame, _as_table(model.predict(frame)), "skops", as_it_lies=True)
+
+
+def run_uri(_folder: Path) -> Kind:
+    model, frame = _line()
+    with silence():
+        import mlflow.sklearn
+
+        with mlflow.start_run() as run:
+            mlflow.sklearn.log_model(model, name="model")
+    uri = f"runs:/{run.info.run_id}/model"
+    return Kind(uri, frame, _as_table(model.predict(frame)), "skops", as_it_lies=True)
+
+
+def model_uri(_folder: Path) -> Kind:
+    model, frame = _line()
+    with silence():
+        import mlflow.sklearn
+
+        with mlflow.start_run():
+            logged = mlflow.sklearn.log_model(model, name="model", registered_model_name="line")
+    uri = f"models:/line/{logged.registered_model_version}"
+    return Kind(uri, frame, _as_table(model.predict(frame)), "skops", as_it_lies=True)
+
+
 KINDS: Mapping[str, Callable[[Path], Kind]] = {
     one.__name__.replace("_", "-"): one
     for one in (
@@ -247,6 +329,7 @@ KINDS: Mapping[str, Callable[[Path], Kind]] = {
         text,
         custom_step,
         xgboost,
+        booster,
         lightgbm,
         lightgbm_labels,
         network,
@@ -255,6 +338,12 @@ KINDS: Mapping[str, Callable[[Path], Kind]] = {
         with_modules,
         time_series,
         function,
+        joblib_file,
+        onnx_file,
+        ubj_file,
+        mlflow_folder,
+        run_uri,
+        model_uri,
     )
 }
 """By the name under which each is published."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import Any
 
 import mlflow.pyfunc
@@ -24,7 +25,5 @@ class PublishedModel(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
         if self.as_records and hasattr(rows, "to_dict"):
             rows = rows.to_dict(orient="records")
         if type(self.model).__name__ == "Booster" and type(self.model).__module__ == "xgboost.core":
-            import xgboost
-
-            rows = xgboost.DMatrix(rows, enable_categorical=True)
+            rows = importlib.import_module("xgboost").DMatrix(rows, enable_categorical=True)
         return self.model(rows) if self.method is None else getattr(self.model, self.method)(rows)
