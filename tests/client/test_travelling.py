@@ -6,9 +6,11 @@ import contextlib
 import datetime as dt
 import importlib
 import os
+import re
 import sqlite3
 import sys
 from collections.abc import Iterator
+from importlib.metadata import Distribution
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -22,6 +24,7 @@ from model_platform.capture.forbidden import forbidden_name, is_secret, secret_i
 from model_platform.capture.project import project_root, widened
 from model_platform.capture.reach import reach_of
 from model_platform.capture.travelling import TravellingCode, travelling_code
+from model_platform.capture.wheels import CannotPackError, pack
 from model_platform_core.cards import Tier
 from model_platform_core.errors import FormatRefusedError, InvalidModelError
 
@@ -340,6 +343,75 @@ def test_files_with_credentials_are_refused(project: Path, name: str, content: s
     (project / name).write_text(content)
     with pytest.raises(InvalidModelError, match=said):
         travelling_code(3, [name])
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("config.yaml", "host: a\npassword: S3cretPa55w0rd\n", r"a credential in password \(line 2\)"),
+        ("params.json", '{"rows": 3, "api_key": "9f8e7d6c5b4a"}', r"a credential in api_key \(line 1\)"),
+        ("params.json", '{"dbPassword": "9f8e7d6c5b4a"}', r"a credential in dbPassword"),
+        ("settings.toml", "[db]\npassword = 'S3cretPa55w0rd'\n", r"a credential in password \(line 2\)"),
+        ("settings.ini", "[db]\ndb.password = S3cretPa55w0rd\n", r"a credential in db.password"),
+        ("settings.txt", "export DB_PASSWORD=Tr0ub4dor9\n", r"a credential in DB_PASSWORD"),
+        ("latin.ini", b"# caf\xe9\npassword=S3cretPa55w0rd\n", r"a credential in password"),
+        ("wide.ini", "password=S3cretPa55w0rd\n".encode("utf-16"), r"a credential in password"),
+        ("large.yaml", "row: 1\n" * 300_000 + "password: S3cretPa55w0rd\n", r"a credential in password"),
+        ("large.bin", b"\0\xff" * 1_000_000 + b"ghp_" + b"a1" * 18, r"a token"),
+    ],
+)
+def test_settings_with_credentials_are_refused(project: Path, name: str, content: str | bytes, said: str) -> None:
+    (project / name).write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(InvalidModelError, match=f"{name} holds what looks like {said}"):
+        travelling_code(3, [name])
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "password: ${DB_PASSWORD}\ntoken: <your token>\nsecret: changeme\n",
+        '{"api_key": null, "properties": {"password": {"type": "string"}, "token": "string"}, "max_tokens": 4096}',
+        '{"pad_token": "[PAD]", "eos_token": "<|reserved_special_token_250|>", "unk_token": "unknown"}',
+        "password=\napi_key=os.environ['API_KEY']\nprivate_key: keys/server.pem\n",
+    ],
+)
+def test_settings_that_only_speak_of_credentials_travel(project: Path, content: str) -> None:
+    (project / "settings.yaml").write_text(content)
+    assert len(travelling_code(3, ["settings.yaml"]).files) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("prep.py", 'DB_PASSWORD = "Tr0ub4dor9"\n', "a credential in DB_PASSWORD (line 1)"),
+        ("broken.py", 'print "x"\nKEY = "ghp_' + "a1" * 18 + '"\n', "a token (line 2)"),
+        ("conf/settings.yaml", "password: S3cretPa55w0rd\n", "a credential in password (line 1)"),
+        ("run.sh", "curl https://me:hunter2@example.org\n", "an address with a password (line 1)"),
+        ("tests/test_it.py", 'KEY = "ghp_' + "a1" * 18 + '"\n', "a token (line 1)"),
+        ("tests/test_it.py", 'PASSWORD = "hunter2"\nURL = "https://me:hunter2@example.org"\n', None),
+        ("url.py", '"""`https://username:password@example.org` is split."""\nAPI_KEY = "api_key"\n', None),
+    ],
+)
+def test_no_package_with_a_credential_is_packed(project: Path, name: str, content: str, said: str | None) -> None:
+    (project / name).parent.mkdir(exist_ok=True)
+    (project / name).write_text(content)
+    (project / "kit-1.0.dist-info").mkdir()
+    (project / "kit-1.0.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: kit\nVersion: 1.0\n")
+    (project / "kit-1.0.dist-info" / "RECORD").write_text(f"{name},,\n")
+    found = Distribution.at(project / "kit-1.0.dist-info")
+    if said is None:
+        assert pack(found, project / "wheels").is_file()
+        return
+    with pytest.raises(CannotPackError, match=re.escape(f"its file {name} holds what looks like {said}; read it from")):
+        pack(found, project / "wheels")
+
+
+def test_a_link_to_a_hidden_file_of_the_project_is_refused(project: Path) -> None:
+    (project / ".env").write_text("A=1")
+    (project / "data").mkdir()
+    (project / "data" / "settings.txt").symlink_to("../.env")
+    with pytest.raises(InvalidModelError, match=r"data/settings\.txt leads to \.env, which is a hidden file"):
+        travelling_code(3, ["data"])
 
 
 def test_a_file_that_is_not_there(project: Path) -> None:

@@ -16,23 +16,39 @@ _FILES = (
     "id_ed25519*", "credentials*", "*credentials.json", "*credentials.yaml", "*credentials.yml", "secret.*",
     "secrets.*", "client_secret*", "service[-_]account*", "token.json", "kubeconfig*", "htpasswd*",
 )  # fmt: skip
-_NAMES = re.compile(
-    r"(?:^|[_\W])(password|passwd|passphrase|pwd|secret|api_?key|access_?key|secret_?key|private_?key|account_?key"
-    r"|auth_?key|credentials?|token|bearer)\d*$",
+ENDS_OF_NAMES = (
+    r"password|passwd|passphrase|pwd|secret|api_?key|access_?key|secret_?key|private_?key|account_?key|auth_?key"
+    r"|credentials?|token|bearer"
+)
+"""What the name of a credential ends with, as a regular expression."""
+
+_NAMES = re.compile(rf"(?:^|[_\W])({ENDS_OF_NAMES})\d*$", re.IGNORECASE)
+_PARTS_OF_NAMES = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")  # dbPassword
+# What stands where a credential will be put in, names where it is, or says what is meant by it.
+_PLACEHOLDER = re.compile(
+    r"<.*>|\[.*\]|\{.*|\*+|\.+|\$.*|%\(.*|%\w+%|x+|your.*|change.?me|env[:(].*|![a-z].*|.*\.\.\.|os\.environ.*|none|null|text"
+    r"|string|str|true|false|required|optional|hidden|undefined|[\w~./-]*\.(?:json|pem|ya?ml|txt|key|env|py|crt)",
     re.IGNORECASE,
 )
+ADDRESS = "an address with a password"
 _LOOKS = (
-    ("a private key", re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----")),
-    ("an address with a password", re.compile(r"[a-z][a-z0-9+.-]*://[^\s/:@\"'{}<>$%]+:[^\s/@\"'{}<>$%*]+@[\w.-]+")),
+    ("a private key", re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----(?:\s|\\n|\\r)*[\w+/]{3}")),
+    (
+        ADDRESS,
+        re.compile(r"[a-z][a-z0-9+.-]{0,30}://(?!user\w*:pass\w*@)[^\s/:@\"'{}<>$%]{1,200}:[^\s/@\"'{}<>$%*]{1,200}@[\w.-]+"),
+    ),
     ("a key of a cloud account", re.compile(r"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b|\bAIza[\w-]{35}\b|AccountKey=[\w+/]{40,}=*")),
     (
         "a token",
         re.compile(
             r"\b(?:gh[pousr]_[A-Za-z0-9]{30,}|github_pat_\w{30,}|glpat-[\w-]{20,}|xox[abprs]-[\w-]{10,}"
-            r"|sk-[\w-]{20,}|eyJ[\w-]{10,}\.eyJ[\w-]{10,}\.[\w-]+)"
+            r"|sk-(?=[\w-]*\d)[\w-]{20,}|eyJ[\w-]{10,}\.eyJ[\w-]{10,}\.[\w-]+)"
         ),
     ),
 )  # fmt: skip
+_MARKS_OF_LOOKS = ("-----BEGIN", "://", "AKIA", "ASIA", "AIza", "AccountKey=", "gh", "glpat-", "xox", "sk-", "eyJ")
+
+_SHORTEST = 4
 
 # By the module and name of a type or of one of its bases.
 _CONNECTIONS = re.compile(
@@ -59,6 +75,8 @@ def forbidden_name(path: PurePath) -> str | None:
 
 def secret_in_text(text: str) -> str | None:
     """What looks like a credential in a text, with its line: `a private key (line 3)`."""
+    if not any(mark in text for mark in _MARKS_OF_LOOKS):
+        return None
     for what, pattern in _LOOKS:
         if found := pattern.search(text):
             return f"{what} (line {text.count(chr(10), 0, found.start()) + 1})"
@@ -108,17 +126,15 @@ def is_secret(name: str, value: str) -> bool:
     """Whether a text under this name looks like a credential: `db_password`, not `password_column`."""
     if secret_in_text(value):
         return True
-    found = _NAMES.search(name)
-    if found is None or re.fullmatch(r"[a-z_ ]*|<.*>|\[.*\]|\{.*\}|\*+|\.+", value) or len(value) < 4:
+    found, named = (_NAMES.search(_PARTS_OF_NAMES.sub("_", one)) for one in (name, value))
+    if found is None or named is not None or len(value) < _SHORTEST or _PLACEHOLDER.fullmatch(value):
+        return False
+    if re.fullmatch(r"[a-z_ ]*", value):
         # Plain lower-case words name a column or a field far more often than they are a password.
-        return found is not None and found[1].lower() in {"password", "passwd", "pwd"} and _could_be_password(value)
+        return found[1].lower() in {"password", "passwd", "pwd"} and value.isalpha()
     if found[1].lower() in {"token", "bearer"}:  # the tokens of texts are short, or words
         return len(value) >= 16 and bool(re.search(r"\d", value)) and not re.search(r"\s", value)
     return not re.search(r"\s", value)
-
-
-def _could_be_password(value: str) -> bool:
-    return len(value) >= 4 and value.isalpha() and not _NAMES.search(value) and value not in {"none", "null", "text"}
 
 
 def connection_type(value: object) -> str | None:

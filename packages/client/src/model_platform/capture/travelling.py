@@ -20,7 +20,8 @@ from typing import Any
 import cloudpickle
 
 from model_platform.capture import wrapper
-from model_platform.capture.forbidden import forbidden_name, secret_in_source, secret_in_text
+from model_platform.capture.contents import secret_in_file
+from model_platform.capture.forbidden import forbidden_name, secret_in_source
 from model_platform.capture.project import (
     ProjectModule,
     changed_since_import,
@@ -42,7 +43,6 @@ from model_platform_core.errors import FormatRefusedError, InvalidModelError
 
 CODE = "code"
 FILES = "model_platform/files"
-_LARGEST_TEXT = 1 << 20
 _MOST_FILES = 5_000
 
 
@@ -251,7 +251,7 @@ class _Modules:
         """Every module as a file, checked."""
         for name, module in sorted(self.modules.items()):
             placed = _below(module.file, root, f"The model imports {name}")
-            if why := forbidden_name(PurePosixPath(placed)):
+            if why := _forbidden(module.file, placed, root):
                 raise InvalidModelError(
                     f"The model imports {placed}, which {why}; it does not travel.", hint="rename it, or do without it"
                 )
@@ -296,6 +296,18 @@ def _below(path: Path, root: Path, said: str) -> str:
     )
 
 
+def _forbidden(file: Path, placed: str, root: Path) -> str | None:
+    """Why a file below the root never travels by its name, or by that of the file to which a link leads."""
+    led = _relative(file, root)
+    if (why := forbidden_name(PurePosixPath(placed))) or led == placed:
+        return why
+    return f"leads to {led}, which {why}" if (why := forbidden_name(PurePosixPath(led))) else None
+
+
+def _holding(secret: str | None) -> str:
+    return f"holds what looks like {secret}" if secret else ""
+
+
 # ---------------------------------------------------------------- data files
 
 
@@ -309,8 +321,8 @@ def _data_files(paths: Sequence[str | Path], root: Path) -> list[TravellingFile]
             )
         for file in [path] if path.is_file() else _files_in(path):
             placed = _below(file, root, f"--with names {named}")
-            inside = PurePosixPath(placed)
-            if (why := forbidden_name(inside)) or (why := _secret_in_file(file)):
+            why = _forbidden(file, placed, root) or ("" if file.is_file() else "is no file")
+            if why or (why := _holding(secret_in_file(file))):
                 raise InvalidModelError(f"{placed} {why}; it does not travel.", hint="leave it out of --with")
             found[placed] = TravellingFile(file, f"{FILES}/{placed}", placed)
     if len(found) > _MOST_FILES:
@@ -328,16 +340,3 @@ def _files_in(folder: Path) -> list[Path]:
         if path.is_file() or path.is_symlink():
             found.append(path)
     return found
-
-
-def _secret_in_file(file: Path) -> str | None:
-    if not file.is_file():
-        return "is no file"
-    if file.stat().st_size > _LARGEST_TEXT:
-        return None  # data, not configuration
-    try:
-        text = file.read_text(encoding="utf-8")
-    except UnicodeDecodeError:
-        return None
-    secret = secret_in_text(text)
-    return f"holds what looks like {secret}" if secret else None

@@ -18,15 +18,15 @@ from importlib.metadata import Distribution
 from itertools import chain
 from pathlib import Path, PurePosixPath
 
+from model_platform.capture.contents import secret_in_package
 from model_platform.capture.editable import editable_modules, is_editable
-from model_platform.capture.forbidden import forbidden_name, secret_in_text
+from model_platform.capture.forbidden import forbidden_name
 
 _WRITTEN_BY_INSTALLERS = frozenset(
     {"RECORD", "INSTALLER", "REQUESTED", "WHEEL", "METADATA", "direct_url.json", "uv_cache.json", "uv_build.json"}
 )
 _NATIVE = frozenset({".so", ".pyd", ".dylib", ".dll"})
 _PROGRAMS = frozenset({"bin", "Scripts"})
-_TEXTS = frozenset({".cfg", ".ini", ".json", ".toml", ".txt", ".yaml", ".yml"})
 _LARGEST_TEXT = 1 << 20
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 
@@ -109,12 +109,15 @@ def _installed(distribution: Distribution) -> Iterator[tuple[str, Path]]:
 def _check_no_credentials(files: Mapping[str, Path]) -> None:
     """Nothing, or CannotPackError: what looks like a credential travels in no way."""
     for name, path in files.items():
-        is_module = path.suffix == ".py"  # `credentials.py` is what a package calls its code
+        is_module = path.suffix in {".py", ".pyi"}  # `credentials.py` is what a package calls its code
         if not is_module and (why := forbidden_name(PurePosixPath(path.name))):
             raise CannotPackError(f"its file {name} {why}")
-        readable = (is_module or path.suffix in _TEXTS) and path.stat().st_size <= _LARGEST_TEXT
-        if readable and (found := secret_in_text(path.read_text(encoding="utf-8", errors="replace"))):
-            raise CannotPackError(f"its file {name} holds what looks like {found}")
+        if path.stat().st_size > _LARGEST_TEXT or b"\0" in (content := path.read_bytes()):
+            continue  # compiled, or data
+        if found := secret_in_package(PurePosixPath(name), content.decode(errors="replace")):
+            raise CannotPackError(
+                f"its file {name} holds what looks like {found}; read it from os.environ, or keep it elsewhere"
+            )
 
 
 def _tags(distribution: Distribution, files: Iterable[str], *, editable: bool) -> list[str]:
