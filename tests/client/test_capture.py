@@ -319,3 +319,21 @@ def test_a_model_that_looks_at_the_other_rows() -> None:
 def test_one_row_shows_nothing_about_independence(on_array: tuple[Any, np.ndarray]) -> None:
     assert not try_out(examine(on_array[0]), as_table(on_array[1][:1], "--data")).rows_independent
     assert try_out(examine(on_array[0]), as_table(on_array[1][:2], "--data")).rows_independent
+
+
+def test_what_a_statsmodels_file_holds_is_told_unless_nothing_of_it_is_personal(tmp_path: Path) -> None:
+    from statsmodels.formula.api import ols
+
+    frame = pd.DataFrame({"rent": [1.0, 2.0, 4.0], "age": [1.0, 2.0, 3.0], "name": ["Beeblebrox", "b", "c"]})
+    model = ols("rent ~ age", frame).fit()
+    told = []
+    for personal in (True, False):
+        folder = tmp_path / str(personal)
+        variable(Order(model, "m", example=frame[["age"]]))(personal).write(folder)
+        assert any(b"Beeblebrox" in path.read_bytes() for path in folder.rglob("*") if path.is_file())
+        described = yaml.safe_load((folder / "MLmodel").read_text())
+        told.append(described["metadata"]["model_platform"]["storage"]["because"])
+    assert told == [
+        "statsmodels knows no other; it holds the whole table that it was fitted on, also columns that it does not use",
+        "statsmodels knows no other",
+    ]

@@ -83,7 +83,7 @@ def _find_origin(environment: Mapping[str, str]) -> Origin:
         return replace(found, notes=("the repository has no commit, or git did not answer",))
     try:
         modules = used_modules(root)
-        committed = _committed(root, [one.resolve().relative_to(root) for one in (file, *modules)])
+        committed = _committed(root, [one.relative_to(root) for one in (file.resolve(), *modules)])
         changes = changes_since(root, file, ran, modules, committed.get)
     except (OSError, TimeoutError, ValueError) as error:
         note = f"what differs from the commit could not be found out ({type(error).__name__})"

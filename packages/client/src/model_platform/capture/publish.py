@@ -22,7 +22,7 @@ from model_platform.capture.earlier import Earlier, asks_for_review, differs_fro
 from model_platform.capture.fingerprint import PATIENCE_SECONDS, Fingerprinting
 from model_platform.capture.kept import Kept
 from model_platform.capture.origin import Origin, find_origin
-from model_platform.capture.result import Found, Published
+from model_platform.capture.result import TRAINED_ELSEWHERE, Found, Published
 from model_platform.capture.subject import Subject
 from model_platform.capture.trial import Trial
 from model_platform.capture.upload import list_files, upload
@@ -133,7 +133,9 @@ def publish(
         with progress.step("model"):
             captured = capturing(_may_be_personal(written, last))
             origin = find_origin()
-        said = (differs_from_last(last, client.me.actor, origin), captured.said)
+        how = captured.how(origin)
+        elsewhere = how if "training" in written and how.startswith(TRAINED_ELSEWHERE) else ""  # else the card says it
+        said = (differs_from_last(last, client.me.actor, origin), captured.said, elsewhere)
         progress.say(" ".join(sentence for sentence in said if sentence))
         if captured.fingerprinting is not None:
             with progress.step("data"):
@@ -143,7 +145,7 @@ def publish(
         parameters = {**order.run_parameters, **parameters_of(model)}
         composed = compose_card(
             written,
-            how=captured.how(origin),
+            how=how,
             owner=client.me.actor,
             origin=origin,
             data=data,
@@ -213,7 +215,8 @@ def _register(
     files = list_files(folder)
     try:
         if earlier.zone is not None:  # the server asks again; asking here first saves an upload in vain
-            check_registration(earlier.zone, ref.name, composed.card, [file.path for file in files])
+            paths = [file.path for file in files]
+            check_registration(earlier.zone, ref.name, composed.card, paths)
         if earlier.last is not None and is_unchanged(folder, files, request, composed, earlier.last):
             for alias in request.aliases:
                 client.set_alias(str(ref), alias, earlier.last.version)
