@@ -5,7 +5,7 @@ import pytest
 from model_platform_core.cards import ModelCard, Tier
 from model_platform_core.errors import CardIncompleteError, FormatRefusedError, InvalidModelError
 from model_platform_core.gate import Contents, check_registration
-from model_platform_core.models import ArtifactFormat, artifact_format, format_allowed
+from model_platform_core.models import ArtifactFormat, format_allowed
 from model_platform_core.zones import Amount, Zone, ZoneSpec
 from support.complete_card import COMPLETE
 
@@ -16,6 +16,7 @@ RISK = Zone(
 )
 SAFE = ["MLmodel", "model.skops", "requirements.txt"]
 UNSAFE = ["MLmodel", "model.pkl", "requirements.txt"]
+PICKLE = Contents(ArtifactFormat.PICKLE)
 
 
 def card(tier: int, **without: None) -> ModelCard:
@@ -23,7 +24,7 @@ def card(tier: int, **without: None) -> ModelCard:
 
 
 def test_what_is_complete_passes() -> None:
-    check_registration(SANDBOX, "churn", ModelCard(owner="alice"), UNSAFE)
+    check_registration(SANDBOX, "churn", ModelCard(owner="alice"), UNSAFE, contents=PICKLE)
     check_registration(RISK, "churn", card(2), SAFE)
     check_registration(RISK, "churn", card(3), iter(SAFE))
 
@@ -35,7 +36,7 @@ def test_what_is_no_model_is_refused_first() -> None:
 
 def test_everything_that_is_missing_or_refused_is_named_at_once() -> None:
     with pytest.raises(CardIncompleteError) as caught:
-        check_registration(RISK, "churn", card(1, team=None, intended_use=None), UNSAFE)
+        check_registration(RISK, "churn", card(1, team=None, intended_use=None), UNSAFE, contents=PICKLE)
     assert [field.field for field in caught.value.fields] == ["tier", "intended_use", "team", "format"]
     assert caught.value.message == "churn was not published: 4 mandatory fields are missing (tier 2, zone risk)"
     assert caught.value.fields[0].add == "--tier 2"
@@ -43,7 +44,7 @@ def test_everything_that_is_missing_or_refused_is_named_at_once() -> None:
 
 def test_a_format_that_is_refused_alone_says_so() -> None:
     with pytest.raises(FormatRefusedError) as caught:
-        check_registration(RISK, "churn", card(2), UNSAFE)
+        check_registration(RISK, "churn", card(2), UNSAFE, contents=PICKLE)
     assert caught.value.fields[0].problem.startswith("pickle runs code when it is loaded; tier 2 takes skops")
     assert "its format is refused" in caught.value.message
 
@@ -51,35 +52,6 @@ def test_a_format_that_is_refused_alone_says_so() -> None:
 def test_one_missing_field_is_told_in_the_singular() -> None:
     with pytest.raises(CardIncompleteError, match="1 mandatory field is missing"):
         check_registration(RISK, "churn", card(2, team=None), SAFE)
-
-
-@pytest.mark.parametrize(
-    ("paths", "found"),
-    [
-        (["MLmodel", "model.skops"], ArtifactFormat.SKOPS),
-        (["data/model.ONNX"], ArtifactFormat.ONNX),
-        (["model.safetensors", "model.skops"], ArtifactFormat.SAFETENSORS),
-        (["model.skops", "python_model.pkl"], ArtifactFormat.PICKLE),
-        (["model.skops", "deep/extra.PKL"], ArtifactFormat.PICKLE),
-        (["model.skops", "model.pkl.gz"], ArtifactFormat.PICKLE),
-        (["model.skops", "model.joblib.z"], ArtifactFormat.PICKLE),
-        (["model.skops", "model.pickle.xz.GZ"], ArtifactFormat.PICKLE),
-        (["model.skops", "data/.pkl"], ArtifactFormat.PICKLE),
-        (["model.v2.skops"], ArtifactFormat.SKOPS),
-        (["model.pkl/readme.md", "pickle", "prompt"], ArtifactFormat.UNKNOWN),
-        (["MLmodel", "data/model/model.keras"], ArtifactFormat.KERAS),
-        (["MLmodel", "model.statsmodels"], ArtifactFormat.PICKLE),
-        (["MLmodel", "code/reader.py", "weights.own"], ArtifactFormat.SOURCE),
-        (["MLmodel"], ArtifactFormat.UNKNOWN),
-        ([], ArtifactFormat.UNKNOWN),
-    ],
-)
-def test_a_format_is_known_by_its_files(paths: list[str], found: ArtifactFormat) -> None:
-    assert artifact_format(paths) is found
-
-
-def test_a_pickle_is_one_whatever_it_is_called() -> None:
-    assert artifact_format(["MLmodel", "model.skops", "notes.txt"], ["notes.txt"]) is ArtifactFormat.PICKLE
 
 
 @pytest.mark.parametrize(

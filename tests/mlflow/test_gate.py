@@ -164,6 +164,45 @@ def test_a_hostile_mlmodel_is_a_bad_request_and_never_an_error_of_ours(world: Wo
     nothing_is_left(ana, ana.actor.home_zone or "", "churn")
 
 
+def loading(section: str, more: str = "") -> str:
+    return f"flavors:\n  sklearn: {section}\n{more}"
+
+
+@pytest.mark.parametrize(
+    ("files", "why"),
+    [
+        ({"MLmodel": loading("{pickled_model: m.onnx}"), "m.onnx": pickle.dumps(1, 0)}, "format: pickle runs code"),
+        (
+            {
+                "MLmodel": loading("{pickled_model: m.skops, serialization_format: pickle}"),
+                "m.skops": pickle.dumps({"a": 1}, 0),
+            },
+            "format: pickle runs code",
+        ),
+        ({"MLmodel": "flavors: {transformers: {}}", "x.onnx": b"decoy"}, "format: unknown is a format"),
+        (
+            {
+                "MLmodel": loading("{pickled_model: m.skops, serialization_format: skops}"),
+                "m.skops": pickle.dumps({"a": 1}, 0),
+            },
+            "m.skops is not the archive that MLmodel says",
+        ),
+        ({"MLmodel": loading("{pickled_model: ../../m.pkl}")}, "leads out of the model's folder"),
+        ({"MLmodel": loading("{pickled_model: there.pkl}")}, "names there.pkl, which is not among"),
+        ({"MLmodel": loading("{skops_trusted_types: {evil.E: 1}}")}, "skops_trusted_types in MLmodel is no list"),
+        ({"MLmodel": loading("{skops_trusted_types: !!set {evil.E}}")}, "skops_trusted_types in MLmodel is no list"),
+        ({"MLmodel": loading("{skops_trusted_types: [[evil.E]]}")}, "skops_trusted_types in MLmodel is no list"),
+    ],
+)
+def test_what_is_loaded_counts_and_not_what_files_are_called(
+    world: World, files: dict[str, str | bytes], why: str
+) -> None:
+    ana = world.ana
+    model = ana.logged_model(files)
+    assert why in refusal(ana.register("churn", model, **{"mp.card.tier": "2"}))
+    nothing_is_left(ana, ana.actor.home_zone or "", "churn")
+
+
 @pytest.mark.parametrize("content", ["{", "- a list", "purpose: &a [*a]", "tier: !!binary x", "review_by: 2027-99-99"])
 def test_a_hostile_card_is_a_bad_request(world: World, content: str) -> None:
     answer = world.ana.register("churn", world.ana.logged_model({"model_card.yaml": content}))

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import bz2
+import collections.abc
 import gzip
+import importlib
 import io
 import pickle
 import pickletools
+import typing
 import zipfile
+import zlib
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +32,7 @@ from sklearn.svm import SVC
 
 from model_platform_core.errors import FormatRefusedError
 from model_platform_server.adapters.scanning import scan as scanning
-from model_platform_server.adapters.scanning.scan import scan
+from model_platform_server.adapters.scanning.scan import Brought, scan
 
 MARKER = "MODEL_PLATFORM_SCAN_RAN"
 ROWS = np.random.default_rng(0).normal(size=(60, 3))
@@ -44,11 +49,23 @@ def by_value(source: str) -> Any:
     return eval(source, {"__name__": "__main__"})
 
 
+def by_name(module: str, name: str) -> Any:
+    """A class of another package; a pickle holds its name."""
+    return getattr(importlib.import_module(module), name)
+
+
 class Lambda:
     """Its pickle calls a function that it brings."""
 
     def __reduce__(self) -> Any:
         return by_value("lambda: 3"), ()
+
+
+def instance(module: str, name: str, *arguments: Any, state: Any = None) -> bytes:
+    """A pickle that makes an object of a class past its constructor, as Python writes it, and gives it a state."""
+    inner = b"".join(pickle.dumps(one, 0)[:-1] for one in arguments)
+    built = pickle.dumps(state, 0)[:-1] + b"b" if state is not None else b""
+    return b"\x80\x02" + f"c{module}\n{name}\n(".encode() + inner + b"t\x81" + built + b"."
 
 
 TOUCH = f"open({MARKER!r}, 'w').close()"
@@ -64,10 +81,22 @@ ELEVEN = {
     "numpy runstring": malicious("numpy.testing._private.utils", "runstring", TOUCH, {}),
     "importlib": malicious("importlib", "import_module", "this"),
     "joblib.load": malicious("joblib.numpy_pickle", "load", MARKER),
+    "psutil.Popen": malicious("psutil", "Popen", ["touch", MARKER]),
+    "git.cmd.Popen": malicious("git.cmd", "Popen", ["touch", MARKER]),
+    "check_output": malicious("jupyter_client.utils", "check_output", ["touch", MARKER]),
+    "memmap": instance("numpy", "memmap", MARKER, "uint8", "w+", 0, 1),
+    "memmap that is called": malicious("numpy", "memmap", MARKER, "uint8", "w+", 0, 1),
+    "memmap by copyreg": malicious("copyreg", "__newobj__", by_name("numpy", "memmap"), MARKER, "uint8", "w+"),
+    "DataSource": malicious("numpy.lib.npyio", "DataSource", MARKER),
+    "a writer of pandas": malicious("pandas", "ExcelWriter", MARKER),
+    "a constructor of who knows whom": malicious("git", "Repo", MARKER),
+    "a class that is changed": b"\x80\x02cnumpy\nmatrix\nN}U\x01aK\x01s\x86b.",
+    "an object that calls": instance("sklearn.utils", "Bunch", state={"__setstate__": by_name("git", "Repo")}),
+    "an annotation that is none": malicious("operator", "getitem", by_name("git", "Repo"), MARKER),
     "lambda": cloudpickle.dumps(by_value("lambda: __import__('os').system('true')")),
     "lambda that is called": cloudpickle.dumps(Lambda()),
 }
-"""The eleven kinds, one of them in two spellings, and `runpy`."""
+"""The eleven kinds, one of them in two spellings, `runpy`, and what other packages have of the like."""
 
 
 def in_zip(content: bytes, name: str = "archive/data.pkl") -> bytes:
@@ -167,6 +196,79 @@ def test_a_scan_that_ends_early_or_takes_too_long_is_a_refusal(tmp_path: Path, m
     monkeypatch.setattr(scanning, "SECONDS", 0.01)
     with pytest.raises(FormatRefusedError, match=r"within 0\.01 s"):
         scanned(tmp_path, pickle.dumps({"a": 1}))
+
+
+def test_what_mlmodel_has_unpickled_is_looked_at_whatever_it_is_called(tmp_path: Path) -> None:
+    (tmp_path / "model.onnx").write_bytes(ELEVEN["os.system"])
+    (tmp_path / "m.ubj").write_bytes(b"I1\n0" * 60 + ELEVEN["os.system"])
+    for name in ("model.onnx", "m.ubj"):
+        with pytest.raises(FormatRefusedError, match=rf"{name} refers to posix\.system"):
+            scan(tmp_path, [name], "churn")
+        with pytest.raises(FormatRefusedError, match=rf"{name} refers to posix\.system"):
+            scan(tmp_path, [name], "churn", Brought(unpickled=frozenset({name})))
+    (tmp_path / "m.ubj").write_bytes(b"{L not a pickle")
+    with pytest.raises(FormatRefusedError, match="cannot be looked into"):
+        scan(tmp_path, ["m.ubj"], "churn", Brought(unpickled=frozenset({"m.ubj"})))
+
+
+@pytest.mark.parametrize("content", [b"x^2,y\n1,2\n" * 50, b"N. Smith,3\n", b"BZh is a word\n", b"(a,b)\n", b"x^"])
+def test_text_that_begins_like_something_else_is_text(tmp_path: Path, content: bytes) -> None:
+    assert not scanned(tmp_path, content, "d.csv").pickles
+
+
+def test_a_compressed_pickle_that_breaks_off_is_refused(tmp_path: Path) -> None:
+    whole = zlib.compress(ELEVEN["os.system"] + bytes(500_000), 0)
+    with pytest.raises(FormatRefusedError, match="broken or not complete"):
+        scanned(tmp_path, whole[:300_000], "model.bin")
+
+
+def test_code_that_came_along_may_be_called_and_other_peoples_may_not(tmp_path: Path) -> None:
+    (tmp_path / "model.pkl").write_bytes(malicious("pricing", "Table", 3))
+    assert scan(tmp_path, ["model.pkl"], "churn", Brought(modules=frozenset({"pricing"}))).pickles
+    with pytest.raises(FormatRefusedError, match=r"calls pricing\.Table"):
+        scan(tmp_path, ["model.pkl"], "churn")
+    (tmp_path / "model.pkl").write_bytes(instance("pricing", "Table", state={"rate": 3}))
+    assert scan(tmp_path, ["model.pkl"], "churn").pickles, "who knows whose objects are made without their constructors"
+
+
+ANNOTATED = """
+def predict(rows: list[str], context: Any, one: Optional[int], other: Union[int, str], both: int | None,
+            call: Callable[[int], str], names: Literal["a"], more: abc.Iterable[str], by: Dict[str, Any],
+            of: Type[int], many: Tuple[int, ...], typed: abc.Callable[[int], str]) -> List[Any]:
+    return []
+
+@dataclass
+class Rates:
+    base: float
+    name: Optional[str] = None
+
+    @property
+    def twice(self) -> float:
+        return self.base * 2
+"""
+
+
+def test_annotations_are_no_reason_to_refuse(tmp_path: Path) -> None:
+    there: dict[str, Any] = {**vars(typing), "abc": collections.abc, "dataclass": dataclass, "__name__": "__main__"}
+    exec(ANNOTATED, there)
+    assert scanned(tmp_path, cloudpickle.dumps((there["predict"], there["Rates"]))).by_value
+
+
+@pytest.mark.parametrize("number", [int, np.int64])
+def test_a_large_vocabulary_is_no_attack(tmp_path: Path, number: Callable[[int], Any]) -> None:
+    model = TfidfVectorizer(vocabulary={"a": 0}).fit(["a"])
+    words = [f"word{count}" for count in range(200_000)]
+    model.vocabulary_ = {word: number(count) for count, word in enumerate(words)}
+    model.stop_words_ = frozenset(words)
+    model.ngrams = tuple(words)
+    joblib.dump(model, tmp_path / "model.joblib")
+    assert scan(tmp_path, ["model.joblib"], "churn").pickles
+
+
+def test_what_stands_behind_a_large_vocabulary_is_seen(tmp_path: Path) -> None:
+    words = pickle.dumps({f"word{count}": count for count in range(50_000)}, 4)[2:-1]
+    with pytest.raises(FormatRefusedError, match=r"fickling: `from posix import system`"):
+        scanned(tmp_path, b"\x80\x04(" + words + ELEVEN["os.system"][:-1] + b"t.")
 
 
 HONEST: dict[str, Callable[[], Any]] = {

@@ -8,7 +8,7 @@ from typing import Any
 
 from model_platform_core.cards import ModelCard, Tier, missing_fields
 from model_platform_core.errors import CardIncompleteError, FieldProblem, FormatRefusedError, InvalidModelError
-from model_platform_core.models import ArtifactFormat, artifact_format, format_allowed
+from model_platform_core.models import ArtifactFormat, format_allowed
 from model_platform_core.zones import Zone
 
 
@@ -46,7 +46,7 @@ def check_registration(
     paths
         The files of the version, below its folder.
     contents
-        What a look into the files has shown; without one their names tell the format.
+        What a look into the files has shown; without one the format is left to whoever can look.
     done
         What is refused, as a participle.
 
@@ -70,7 +70,7 @@ def check_registration(
         )
         card = card.model_copy(update={"tier": zone.spec.minimum_tier})
     problems += missing_fields(card, zone.spec.mandatory_fields)
-    refused_format = _format_problem(contents or Contents(artifact_format(paths)), card.tier)
+    refused_format = _format_problem(contents, card.tier) if contents else None
     problems += [refused_format] if refused_format else []
     if not problems:
         return

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from enum import StrEnum
-from pathlib import PurePosixPath
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, StringConstraints
@@ -62,57 +61,6 @@ class ArtifactFormat(StrEnum):
     PROMPT = "prompt"
     PICKLE = "pickle"
     UNKNOWN = "unknown"
-
-
-_SUFFIXES: Mapping[str, ArtifactFormat] = {
-    ".skops": ArtifactFormat.SKOPS,
-    ".onnx": ArtifactFormat.ONNX,
-    ".safetensors": ArtifactFormat.SAFETENSORS,
-    ".ubj": ArtifactFormat.XGBOOST,
-    ".xgb": ArtifactFormat.XGBOOST,
-    ".lgb": ArtifactFormat.LIGHTGBM,
-    ".cb": ArtifactFormat.CATBOOST,
-    ".keras": ArtifactFormat.KERAS,
-    ".pkl": ArtifactFormat.PICKLE,
-    ".pickle": ArtifactFormat.PICKLE,
-    ".joblib": ArtifactFormat.PICKLE,
-    ".cloudpickle": ArtifactFormat.PICKLE,
-    ".dill": ArtifactFormat.PICKLE,
-    ".statsmodels": ArtifactFormat.PICKLE,
-    ".pt": ArtifactFormat.PICKLE,
-    ".pth": ArtifactFormat.PICKLE,
-}
-
-
-_COMPRESSED = (".gz", ".bz2", ".xz", ".lzma", ".zst", ".z", ".lz4")
-
-
-def _suffix(path: str) -> str:
-    """What tells a file's format; compression does not."""
-    name = PurePosixPath(path.lower())
-    while name.suffix in _COMPRESSED:
-        name = name.with_suffix("")
-    return name.suffix or name.name  # `.pkl` alone is a name, not a suffix
-
-
-def artifact_format(paths: Iterable[str], pickles: Iterable[str] = ()) -> ArtifactFormat:
-    """The format of a version from its file names; one pickle makes it `pickle`, whatever lies beside it.
-
-    Code that came with it reads what no format is known for: then the format is that code.
-
-    Parameters
-    ----------
-    pickles
-        Files in which pickles were found, whatever they are called.
-    """
-    paths = list(paths)
-    found = {_SUFFIXES[suffix] for suffix in map(_suffix, paths) if suffix in _SUFFIXES}
-    if ArtifactFormat.PICKLE in found or any(True for _ in pickles):
-        return ArtifactFormat.PICKLE
-    if found:
-        return min(found, key=str)
-    brought = any(path.startswith("code/") and path.endswith(".py") for path in paths)
-    return ArtifactFormat.SOURCE if brought else ArtifactFormat.UNKNOWN
 
 
 def format_allowed(found: ArtifactFormat, tier: Tier) -> bool:

@@ -19,12 +19,13 @@ from pydantic import ValidationError
 from model_platform_core.cards import ModelCard
 from model_platform_core.environments import EnvironmentRecord
 from model_platform_core.errors import InvalidModelError
+from model_platform_core.flavours import loaded, modules
 from model_platform_core.gate import CODE_BY_VALUE, UNREVIEWED_TYPES
 from model_platform_core.lineage import Lineage
-from model_platform_core.models import ArtifactFormat, FileEntry, artifact_format, manifest_digest
+from model_platform_core.models import ArtifactFormat, FileEntry, manifest_digest
 from model_platform_core.reviewed_types import REVIEWED_TYPES
 from model_platform_core.signatures import Signature
-from model_platform_server.adapters.scanning.scan import scan
+from model_platform_server.adapters.scanning.scan import Brought, is_archive, scan
 
 UNFINISHED = ".artifact.uploading."
 """MLflow's local artifact store gives this prefix to files that are still coming in."""
@@ -47,7 +48,7 @@ class Evidence:
     lineage: Lineage = field(default_factory=Lineage)
     model_id: str | None = None
     content_sha256: str | None = None
-    stored: ArtifactFormat | None = None
+    format: ArtifactFormat = ArtifactFormat.UNKNOWN
 
     @property
     def sha256(self) -> str:
@@ -59,22 +60,31 @@ class Evidence:
         """Bytes of all files."""
         return sum(file.size for file in self.files)
 
-    @property
-    def format(self) -> ArtifactFormat:
-        """How the model is stored: what was found inside of the files, else what their names say."""
-        return self.stored or artifact_format(file.path for file in self.files)
-
     def scanned(self, root: Path, name: str) -> Evidence:
-        """The same after a look into every file that may hold a pickle; raises FormatRefusedError."""
+        """The same after a look into every file that is unpickled, or may hold a pickle.
+
+        Raises
+        ------
+        FormatRefusedError
+            If something speaks against one of them.
+        InvalidModelError
+            If a file that MLmodel names is not there, or not what it is said to be.
+        """
         paths = [file.path for file in self.files]
-        found = scan(root, paths, name)
+        model = read_yaml(root / "MLmodel")
+        how = loaded(model, paths)
+        for path in sorted(how.archives):
+            if not is_archive(root / path):
+                raise InvalidModelError(f"{path} is not the archive that MLmodel says it is; log the model again.")
+        found = scan(root, paths, name, Brought(how.unpickled, modules(how.code)))
         shown: dict[str, Any] = {
             CODE_BY_VALUE: found.by_value,
-            UNREVIEWED_TYPES: sorted(trusted_types(read_yaml(root / "MLmodel")) - REVIEWED_TYPES),
+            UNREVIEWED_TYPES: sorted(trusted_types(model) - REVIEWED_TYPES),
         }
         known = {key: value for key, value in self.behaviour.items() if key not in shown}
         seen = {key: value for key, value in shown.items() if value}
-        return replace(self, stored=artifact_format(paths, found.pickles), behaviour=known | seen)
+        stored = ArtifactFormat.PICKLE if found.pickles else how.format
+        return replace(self, format=stored, behaviour=known | seen)
 
 
 def digest_files(root: Path) -> tuple[FileEntry, ...]:
@@ -192,14 +202,24 @@ def behaviour_of(model: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def trusted_types(model: Mapping[str, Any]) -> set[str]:
-    """The types that its flavours want trusted when a skops file is loaded."""
+    """The types that its flavours want trusted when a skops file is loaded.
+
+    Raises
+    ------
+    InvalidModelError
+        If they are not given as a list of names: who loads the model could read more in it than is compared here.
+    """
     flavours = model.get("flavors")
-    found = (
-        [flavour.get("skops_trusted_types") for flavour in flavours.values() if isinstance(flavour, dict)]
-        if isinstance(flavours, dict)
-        else []
-    )
-    return {str(name) for names in found if isinstance(names, list) for name in names}
+    sections = flavours.values() if isinstance(flavours, dict) else ()
+    found: set[str] = set()
+    for section in sections:
+        names = section.get("skops_trusted_types") if isinstance(section, dict) else None
+        if names is None:
+            continue
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            raise InvalidModelError("skops_trusted_types in MLmodel is no list of names; log the model again.")
+        found.update(names)
+    return found
 
 
 def environment_of(model: Mapping[str, Any], root: Path) -> EnvironmentRecord | None:

@@ -145,5 +145,5 @@ def of_version(connection: sa.Connection, full_name: str, version: int) -> Evide
         behaviour=row.behaviour,
         lineage=Lineage.model_validate(row.lineage),
         model_id=row.model_id,
-        stored=ArtifactFormat(row.format),
+        format=ArtifactFormat(row.format),
     )

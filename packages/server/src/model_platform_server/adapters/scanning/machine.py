@@ -19,11 +19,31 @@ _ARRAY_WRAPPER = "NumpyArrayWrapper"
 _CONTENTS = {"SHORT_BINBYTES": 1, "BINBYTES": 4, "BINBYTES8": 8, "BYTEARRAY8": 8}
 _WRITTEN_ANEW = {1: b"C", 4: b"B", 8: b"\x8e"}
 _CHARACTER_BYTES = 4
+_VALUES = frozenset(
+    {
+        *("INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "FLOAT", "BINFLOAT", "STRING"),
+        *("BINSTRING", "SHORT_BINSTRING", "UNICODE", "SHORT_BINUNICODE", "BINUNICODE", "BINUNICODE8"),
+        *("NONE", "NEWTRUE", "NEWFALSE"),
+    }
+)
+_PUTS = frozenset({"PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE"})
+_GETS = frozenset({"GET", "BINGET", "LONG_BINGET"})
+_FILLS = frozenset({"APPENDS", "SETITEMS", "ADDITEMS"})
+_WHOLES = frozenset({"LIST", "TUPLE", "DICT", "FROZENSET"})
+_INERT = (
+    _GETS | _FILLS | _WHOLES | {"TUPLE1", "TUPLE2", "TUPLE3", "EMPTY_LIST", "EMPTY_TUPLE", "EMPTY_DICT", "EMPTY_SET"}
+)
+_SCALARS = frozenset({("numpy.core.multiarray", "scalar"), ("numpy._core.multiarray", "scalar")})
+_TO_MARK = _FILLS | _WHOLES | {"POP_MARK", "INST", "OBJ"}
 _MARK: Final = object()
 
 
 class NotReadableError(Exception):
     """The bytes are no pickle, or one that nobody can read without running it; the message says why."""
+
+
+class NoPickleError(NotReadableError):
+    """The bytes are no pickle, and whoever tried to load them would fail before anything was called."""
 
 
 @dataclass(frozen=True)
@@ -39,12 +59,13 @@ class Name:
 
 @dataclass
 class Made:
-    """What a call would give: the callee, its arguments, the state that is set afterwards."""
+    """What a call would give: the callee, its arguments, the states that are set afterwards."""
 
     callee: Any
     arguments: Any
     by_class: bool = False  # `cls.__new__`, not a call of any function
-    state: Any = None
+    states: list[Any] = field(default_factory=list)
+    filled: list[Any] = field(default_factory=list)  # what is put into it afterwards, keys and values in turn
 
 
 @dataclass
@@ -53,6 +74,8 @@ class Reading:
 
     names: set[Name] = field(default_factory=set)
     calls: list[Made] = field(default_factory=list)
+    changed: set[Name] = field(default_factory=set)
+    """Classes and functions that get a state, as if they were objects of this pickle's."""
     small: bytearray = field(default_factory=bytearray)
 
 
@@ -61,8 +84,10 @@ def read_pickle(file: BinaryIO, depth: int = 0) -> list[Reading]:
 
     Raises
     ------
+    NoPickleError
+        If it is none, or ends early, and calls nothing until then.
     NotReadableError
-        If it is none, ends early, or does what cannot be followed without running it.
+        If it does what cannot be followed without running it.
     """
     if depth > DEEPEST:
         raise NotReadableError("it is nested too deeply")
@@ -70,8 +95,80 @@ def read_pickle(file: BinaryIO, depth: int = 0) -> list[Reading]:
     try:
         machine.run()
     except (ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError, EOFError) as error:
-        raise NotReadableError(f"it is no pickle that can be followed ({type(error).__name__})") from error
+        kind = NotReadableError if machine.reading.calls else NoPickleError
+        raise kind(f"it is no pickle that can be followed ({type(error).__name__})") from error
     return [machine.reading, *machine.inner]
+
+
+class _Writer:
+    """Writes a pickle down again without large contents, and without long runs of values that call nothing.
+
+    A vocabulary of a hundred thousand words is data: no other scanner finds more in it than it does in a short one.
+    What is referred to later is written again there if it is one plain value, else as None.
+    """
+
+    def __init__(self, small: bytearray) -> None:
+        self._small = small
+        self._marks: list[tuple[int, int, int]] = []  # of each: where it stands, what was done and kept before
+        self._done = 0
+        self._kept: list[int] = []  # keys of what is remembered and no plain value, in the order of the file
+        self._last: bytes | None = None  # the plain value that was written last
+        self._plain: dict[int, bytes] = {}
+
+    def write(self, name: str, argument: Any, raw: bytes, key: int, *, inert: bool) -> None:
+        """Write one opcode.
+
+        Parameters
+        ----------
+        raw
+            The opcode as it stands; not looked at for contents of bytes.
+        key
+            Under which MEMOIZE would remember something.
+        inert
+            It calls what makes plain values.
+        """
+        last, self._last = self._last, None
+        if name == "FRAME":
+            return  # its length no longer holds, and nothing needs it
+        if name in _VALUES or name in _CONTENTS:
+            self._last = self._content(name, argument) if name in _CONTENTS else raw
+            self._small += self._last
+        elif name in _PUTS:
+            self._put(key if argument is None else int(argument), last)
+        elif name in _GETS and int(argument) in self._plain:
+            self._last = self._plain[int(argument)]
+            self._small += self._last
+        elif name == "MARK":
+            self._marks.append((len(self._small), self._done, len(self._kept)))
+            self._small += raw
+        else:
+            self._act(name, raw, inert=inert or name in _INERT)
+
+    def _put(self, key: int, plain: bytes | None) -> None:
+        if plain is not None:
+            self._plain[key] = self._last = plain
+            return
+        self._plain.pop(key, None)
+        self._kept.append(key)
+        self._small += b"r" + key.to_bytes(4, "little")
+
+    def _act(self, name: str, raw: bytes, *, inert: bool) -> None:
+        begin, done, kept = self._marks.pop() if name in _TO_MARK and self._marks else (0, -1, 0)
+        if done == self._done and len(self._small) - begin > KEPT_BYTES and name in _FILLS | _WHOLES:
+            del self._small[begin:]
+            self._plain |= dict.fromkeys(self._kept[kept:], b"N")
+            del self._kept[kept:]
+            self._small += b"(" + raw if name in _WHOLES else b""
+            return
+        self._small += raw
+        self._done += not inert
+
+    @staticmethod
+    def _content(name: str, argument: Any) -> bytes:
+        # A bytearray is written as bytes: fickling knows no other, and what is called stays the same.
+        content = bytes(argument[:KEPT_BYTES])
+        width = _CONTENTS[name]
+        return _WRITTEN_ANEW[width] + len(content).to_bytes(width, "little") + content
 
 
 class _Machine:
@@ -79,6 +176,7 @@ class _Machine:
         self.file, self.depth = file, depth
         self.reading = Reading()
         self.inner: list[Reading] = []
+        self._writer = _Writer(self.reading.small)
         self._stack: list[Any] = []
         self._memo: dict[int, Any] = {}
 
@@ -89,7 +187,13 @@ class _Machine:
                 raise NotReadableError("it has too many parts")
             if position is None or position < start:
                 raise NotReadableError("its opcodes go backwards")
-            self._write_down(opcode.name, argument, position)
+            if opcode.name in _CONTENTS:
+                raw = b""
+            else:
+                end = self.file.tell()
+                self.file.seek(position)
+                raw = self.file.read(end - position)
+            self._writer.write(opcode.name, argument, raw, len(self._memo), inert=self._makes_scalar(opcode.name))
             step = _STEPS.get(opcode.name)
             if step is None:
                 raise NotReadableError(f"it uses {opcode.name}, which nobody can follow without running it")
@@ -97,18 +201,9 @@ class _Machine:
             if opcode.name == "BUILD":
                 self._pass_over_array()
 
-    def _write_down(self, name: str, argument: Any, position: int) -> None:
-        if name == "FRAME":
-            return  # its length no longer holds, and nothing needs it
-        if name in _CONTENTS:
-            # A bytearray is written as bytes: fickling knows no other, and what is called stays the same.
-            content = bytes(argument[:KEPT_BYTES])
-            width = _CONTENTS[name]
-            self.reading.small += _WRITTEN_ANEW[width] + len(content).to_bytes(width, "little") + content
-            return
-        end = self.file.tell()
-        self.file.seek(position)
-        self.reading.small += self.file.read(end - position)
+    def _makes_scalar(self, name: str) -> bool:
+        called = self._stack[-2] if name == "REDUCE" and len(self._stack) > 1 else None
+        return isinstance(called, Name) and (called.module, called.name) in _SCALARS
 
     # ------------------------------------------------------------ the stack
 
@@ -118,7 +213,7 @@ class _Machine:
     def pop(self) -> Any:
         value = self._stack.pop()
         if value is _MARK:
-            raise NotReadableError("its stack does not come out even")
+            raise ValueError("its stack does not come out even")
         return value
 
     def drop(self) -> None:
@@ -157,8 +252,10 @@ class _Machine:
     def build(self) -> None:
         state = self.pop()
         made = self.top()
+        if isinstance(made, Name):
+            self.reading.changed.add(made)
         if isinstance(made, Made):
-            made.state = state
+            made.states.append(state)
 
     # ------------------------------------------------------------ joblib
 
@@ -168,7 +265,8 @@ class _Machine:
             return
         if wrapper.callee.name != _ARRAY_WRAPPER or not wrapper.callee.module.startswith("joblib."):
             return
-        state = dict(zip(wrapper.state[::2], wrapper.state[1::2], strict=True))
+        said = wrapper.states[-1]
+        state = dict(zip(said[::2], said[1::2], strict=True))
         width, objects = _item_size(state["dtype"])
         if objects:
             self.inner += read_pickle(self.file, self.depth + 1)
@@ -194,7 +292,8 @@ def _item_size(dtype: Any) -> tuple[int, bool]:
     if not (isinstance(dtype, Made) and isinstance(dtype.callee, Name) and dtype.callee.name == "dtype"):
         raise NotReadableError("it holds an array of an unknown type")
     code = dtype.arguments[0]
-    flags = dtype.state[7] if isinstance(dtype.state, list) and len(dtype.state) > 7 else 0
+    state = dtype.states[-1] if dtype.states else None
+    flags = state[7] if isinstance(state, list) and len(state) > 7 else 0
     size = int(code[1:] or 0)
     return size * (_CHARACTER_BYTES if code[0] == "U" else 1), code[0] == "O" or bool(flags & 1)
 
@@ -223,7 +322,8 @@ def _extend(count: int | None) -> _Step:
         target = machine.top()
         if isinstance(target, list):
             target.extend(items)
-        # else: an object that is filled through its own append or __setitem__
+        elif isinstance(target, Made):
+            target.filled.extend(items)  # through its own append or __setitem__
 
     return step
 
@@ -271,8 +371,7 @@ def _persistent(machine: _Machine, _argument: Any) -> None:
 _STEPS: dict[str, _Step] = {
     **dict.fromkeys(
         (
-            *("INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "FLOAT", "BINFLOAT", "STRING"),
-            *("BINSTRING", "SHORT_BINSTRING", "UNICODE", "SHORT_BINUNICODE", "BINUNICODE", "BINUNICODE8"),
+            *(_VALUES - {"NONE", "NEWTRUE", "NEWFALSE"}),
             *_CONTENTS,
         ),
         _constant,

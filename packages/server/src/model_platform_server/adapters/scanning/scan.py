@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 import sys
+import zipfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,8 +19,17 @@ SECONDS = 120
 _MEMORY = 3 << 30
 _MEMORY_OF_SIZE = 3
 _SHOWN = 3
-_OWN = (".skops", ".keras", ".onnx", ".ubj", ".safetensors", ".whl")
-"""Archives and others that their own libraries read without unpickling; wheels are code, to be read as such."""
+_CODE = ".whl"
+_ARCHIVES = (".skops", ".keras")
+"""Archives that their own libraries read; nothing in them is unpickled, so they hold no pickles."""
+
+
+@dataclass(frozen=True)
+class Brought:
+    """What MLmodel says of a version: the files that are unpickled, the modules that come along as code to read."""
+
+    unpickled: frozenset[str] = frozenset()
+    modules: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -29,18 +40,24 @@ class Scan:
     by_value: bool = False
 
 
-def scan(root: Path, paths: Iterable[str], name: str) -> Scan:
-    """Look into every file that may hold a pickle.
+def is_archive(path: Path) -> bool:
+    """Whether a file is a zip file from its first byte on: nobody can take it for a pickle."""
+    with path.open("rb") as file:
+        return file.read(4) == b"PK\x03\x04" and zipfile.is_zipfile(file)
+
+
+def scan(root: Path, paths: Iterable[str], name: str, brought: Brought = Brought()) -> Scan:
+    """Look into every file that is unpickled, and every other that may hold a pickle.
 
     Raises
     ------
     FormatRefusedError
         If something speaks against one, or it could not be looked into in time.
     """
-    candidates = [path for path in paths if _is_candidate(root, path)]
+    candidates = [path for path in paths if path in brought.unpickled or _is_candidate(root, path)]
     if not candidates:
         return Scan()
-    answers = _ask(root, candidates, name)
+    answers = _ask(root, candidates, name, brought)
     problems = [
         FieldProblem(field=answer["path"], problem=objection)
         for answer in answers
@@ -55,20 +72,24 @@ def scan(root: Path, paths: Iterable[str], name: str) -> Scan:
 
 
 def _is_candidate(root: Path, path: str) -> bool:
+    if path.lower().endswith(_CODE):
+        return False  # to be read as code
+    if path.lower().endswith(_ARCHIVES) and is_archive(root / path):
+        with (root / path).open("rb") as file, contextlib.suppress(zipfile.BadZipFile, OSError, ValueError):
+            return streams.archive_may_hold_pickles(file)
     with (root / path).open("rb") as file:
         head = file.read(streams.HEAD_BYTES)
-    if path.lower().endswith(_OWN) and not head.startswith(b"\x80"):
-        return False
     return bool(head) and streams.may_hold_pickles(path, head)
 
 
-def _ask(root: Path, paths: list[str], name: str) -> list[dict[str, Any]]:
+def _ask(root: Path, paths: list[str], name: str, brought: Brought) -> list[dict[str, Any]]:
     largest = max((root / path).stat().st_size for path in paths)
     memory = _MEMORY + _MEMORY_OF_SIZE * largest
     command = [sys.executable, "-P", "-m", f"{__package__}.worker", str(root), str(memory), str(SECONDS)]
+    question = {"paths": paths, "unpickled": sorted(brought.unpickled), "modules": sorted(brought.modules)}
     try:
         done = subprocess.run(
-            command, input=json.dumps(paths).encode(), capture_output=True, timeout=SECONDS, check=False
+            command, input=json.dumps(question).encode(), capture_output=True, timeout=SECONDS, check=False
         )
         answers: list[dict[str, Any]] = json.loads(done.stdout)
     except subprocess.TimeoutExpired:

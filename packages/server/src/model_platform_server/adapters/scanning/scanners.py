@@ -16,9 +16,15 @@ from model_platform_server.adapters.scanning.rules import BY_VALUE, CLOUDPICKLE
 _KNOWN_BETTER = frozenset({"NonStandardImports", "UnusedVariables"})
 """Findings that every model has: it is made of libraries, and not of Python alone."""
 
+_LIMITS = frozenset({"ResourceExhaustion", "ExpansionAttackAnalysis"})
+"""What fickling says of what is too much for it; not malice, but nobody has looked."""
+
 _REVIEWED = frozenset(
     {
         *((module, name) for module in CLOUDPICKLE for name in BY_VALUE),
+        *((module, name) for module in ("operator", "_operator") for name in ("getitem", "or_")),
+        *((module, "reduce") for module in ("functools", "_functools")),
+        *(("builtins", name) for name in ("Ellipsis", "NotImplemented", "classmethod", "property", "staticmethod")),
         ("builtins", "type"),  # the class of classes, that cloudpickle names when it stores one
         ("joblib.numpy_pickle", "NumpyArrayWrapper"),  # fickling refuses all of the module, for its `load`
         *(
@@ -35,7 +41,9 @@ _IMPORT = re.compile(r"from (?P<module>[\w.]+) import (?P<name>\w+)")
 def fickling(small: bytes) -> Iterator[str]:
     """Fickling's findings; whatever it raises means that it could not look."""
     for found in check_safety(Pickled.load(io.BytesIO(small))).results:
-        if found.severity >= Severity.SUSPICIOUS and not _excused(found):
+        if found.analysis_name in _LIMITS:
+            yield "is too large, or repeats itself too often, to be looked into by fickling"
+        elif found.severity >= Severity.SUSPICIOUS and not _excused(found):
             yield f"is {found.severity.name.lower().replace('_', ' ')} to fickling: {str(found)[:200]}"
 
 

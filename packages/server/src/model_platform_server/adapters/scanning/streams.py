@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import bz2
+import contextlib
 import gzip
 import io
 import lzma
@@ -12,12 +13,15 @@ import zlib
 from collections.abc import Iterator
 from typing import IO, BinaryIO
 
-from model_platform_server.adapters.scanning.machine import NotReadableError, Reading, read_pickle
+from model_platform_server.adapters.scanning.machine import NoPickleError, NotReadableError, Reading, read_pickle
 
 LARGEST = 1 << 30
 MOST_MEMBERS = 20_000
 DEEPEST = 3
 HEAD_BYTES = 64
+_BLOCK = 1 << 20
+_MOST_BROKEN = 1 << 22
+_BROKEN = (OSError, EOFError, zlib.error, lzma.LZMAError)
 
 _NUMPY = b"\x93NUMPY"
 _ZIP = (b"PK\x03\x04", b"PK\x05\x06")
@@ -39,17 +43,40 @@ def may_hold_pickles(name: str, head: bytes) -> bool:
 
 
 def _looks_old(head: bytes) -> bool:
-    """A pickle of the first protocols has no mark: it begins by an import, or by a container of which one is made."""
+    """A pickle of the first protocols has no mark: whatever can be followed to the end of what is there may be one."""
     opcode, rest = head[:1], head[1:]
     if opcode in {b"c", b"i"}:
         module, line, after = rest.partition(b"\n")
         name = after.partition(b"\n")[0]
         return bool(line) and all(part.isidentifier() for part in (module + b"." + name).decode("latin-1").split("."))
-    return opcode in {b"(", b"]", b"}"} and rest[:1] in {b"c", b"i", b"d", b"l", b"t", b"q", b"p", b"("}
+    file = io.BytesIO(head)
+    try:
+        read_pickle(file)
+    except NoPickleError:
+        return file.tell() == len(head)
+    except NotReadableError:
+        pass
+    return True
 
 
-def readings(name: str, file: BinaryIO, depth: int = 0) -> Iterator[Reading]:
+def archive_may_hold_pickles(file: BinaryIO) -> bool:
+    """Whether something in an archive that its own library reads looks like a pickle; arrays of numbers do not."""
+    with zipfile.ZipFile(file) as archive:
+        for member in archive.infolist():
+            with archive.open(member) as opened:
+                head = opened.read(HEAD_BYTES)
+            if may_hold_pickles(member.filename, head) and not (head.startswith(_NUMPY) and b"O" not in head):
+                return True
+    return False
+
+
+def readings(name: str, file: BinaryIO, depth: int = 0, *, certain: bool = False) -> Iterator[Reading]:
     """Every pickle in a file.
+
+    Parameters
+    ----------
+    certain
+        It is unpickled, whatever it is called.
 
     Raises
     ------
@@ -58,6 +85,7 @@ def readings(name: str, file: BinaryIO, depth: int = 0) -> Iterator[Reading]:
     """
     if depth > DEEPEST:
         raise NotReadableError("archives lie in archives too deeply")
+    certain = certain or name.lower().endswith(_PICKLE_NAMES)
     head = file.read(HEAD_BYTES)
     file.seek(0)
     for mark, kind in _UNREAD.items():
@@ -67,26 +95,30 @@ def readings(name: str, file: BinaryIO, depth: int = 0) -> Iterator[Reading]:
         yield from _in_archive(file, depth)
     elif head.startswith(_NUMPY):
         yield from _in_array(file)
-    elif (unpacked := _unpacked(head, file)) is not None:
-        yield from readings(name, unpacked, depth + 1)
-    elif name.lower().endswith(_PICKLE_NAMES) or head.startswith(_PROTOCOLS):
+    elif (unpacked := _unpacked(head, file, certain=certain)) is not None:
+        yield from readings(name, unpacked, depth + 1, certain=certain)
+    elif certain:
         yield from _one_after_the_other(file)
-    elif _looks_old(head):
+    elif may_hold_pickles(name, head):
         try:
             found = list(_one_after_the_other(file))
-        except NotReadableError:
-            return  # text that begins like one
-        yield from (one for one in found if one.names)
+        except NoPickleError:
+            return  # something else that begins like one
+        yield from (one for one in found if one.names or head.startswith(_PROTOCOLS))
 
 
 def _one_after_the_other(file: BinaryIO) -> Iterator[Reading]:
+    named = False
     while True:
-        yield from read_pickle(file)
+        found = read_pickle(file)
+        named |= any(one.names for one in found)
+        yield from found
         rest = file.read(2)
         if not rest:
             return
         if not rest.startswith(b"\x80"):
-            raise NotReadableError("something follows the pickle")
+            kind = NotReadableError if named else NoPickleError
+            raise kind("something follows the pickle")
         file.seek(-len(rest), io.SEEK_CUR)
 
 
@@ -114,23 +146,76 @@ def _in_array(file: BinaryIO) -> Iterator[Reading]:
         yield from _one_after_the_other(file)
 
 
-def _unpacked(head: bytes, file: BinaryIO) -> BinaryIO | None:
+_Packed = gzip.GzipFile | bz2.BZ2File | lzma.LZMAFile
+
+
+def _unpacked(head: bytes, file: BinaryIO, *, certain: bool) -> BinaryIO | None:
+    """What a compressed file holds; None if it is none, even if it begins like one (`x^2,y` begins like zlib)."""
+    opened = _opened(head, file)
+    if opened is None:
+        return None
+    content = bytearray()
+    try:
+        while block := opened.read(_BLOCK):
+            content += block
+            if len(content) > LARGEST:
+                raise NotReadableError("it is compressed and too large")
+    except _BROKEN as error:
+        file.seek(0)
+        if certain or _would_run(_opened(head, file)):
+            raise NotReadableError("it is compressed, and broken or not complete") from error
+        file.seek(0)
+        return None
+    return io.BytesIO(content)
+
+
+def _opened(head: bytes, file: BinaryIO) -> _Packed | _Zlib | None:
     if head.startswith(_GZIP):
-        return io.BytesIO(_bounded(gzip.GzipFile(fileobj=file)))
+        return gzip.GzipFile(fileobj=file)
     if head.startswith(_BZ2):
-        return io.BytesIO(_bounded(bz2.BZ2File(file)))
+        return bz2.BZ2File(file)
     if head.startswith((_XZ, _LZMA)):
-        return io.BytesIO(_bounded(lzma.LZMAFile(file)))
-    if head.startswith(_ZLIB):
-        unpacker = zlib.decompressobj()
-        content = unpacker.decompress(file.read(), LARGEST)
-        if not unpacker.eof:
-            raise NotReadableError("it is compressed and too large, or ends early")
-        return io.BytesIO(content)
-    return None
+        return lzma.LZMAFile(file)
+    return _Zlib(file) if head.startswith(_ZLIB) else None
 
 
-def _bounded(file: IO[bytes] | gzip.GzipFile | bz2.BZ2File | lzma.LZMAFile) -> bytes:
+def _would_run(opened: _Packed | _Zlib | None) -> bool:
+    """Whether what stands before the place where a compressed file is broken is more than the beginning of a pickle.
+
+    Who loads a compressed pickle reads it as it comes, so what stands there would run.
+    """
+    content = bytearray()
+    with contextlib.suppress(*_BROKEN):
+        while opened is not None and (block := opened.read(HEAD_BYTES)) and len(content) < _MOST_BROKEN:
+            content += block
+    try:
+        read_pickle(io.BytesIO(content))
+    except NoPickleError:
+        return len(content) >= _MOST_BROKEN
+    except NotReadableError:
+        pass
+    return True
+
+
+class _Zlib:
+    """A file that zlib wrote, read in blocks."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file, self._unpacker = file, zlib.decompressobj()
+
+    def read(self, count: int) -> bytes:
+        """At most so many bytes; none at the end. Raises EOFError where the file ends before its content does."""
+        while not self._unpacker.eof:
+            packed = self._unpacker.unconsumed_tail or self._file.read(count)
+            found = self._unpacker.decompress(packed, count)
+            if found:
+                return found
+            if not packed:
+                raise EOFError
+        return b""
+
+
+def _bounded(file: IO[bytes]) -> bytes:
     content = file.read(LARGEST + 1)
     if len(content) > LARGEST:
         raise NotReadableError("it is compressed and too large")

@@ -21,19 +21,21 @@ def main() -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
     warnings.simplefilter("ignore")
-    answer = [_look_at(root, path) for path in json.load(sys.stdin)]
+    question = json.load(sys.stdin)
+    unpickled, modules = frozenset(question["unpickled"]), frozenset(question["modules"])
+    answer = [_look_at(root, path, modules, certain=path in unpickled) for path in question["paths"]]
     sys.stdout.write(json.dumps(answer))
 
 
-def _look_at(root: Path, path: str) -> dict[str, Any]:
+def _look_at(root: Path, path: str, modules: frozenset[str], *, certain: bool) -> dict[str, Any]:
     found: dict[str, Any] = {"path": path, "pickles": 0, "by_value": False, "objections": []}
     try:
         with (root / path).open("rb") as file:
-            for reading in streams.readings(path, file):
+            for reading in streams.readings(path, file, certain=certain):
                 found["pickles"] += 1
                 found["by_value"] |= rules.carries_code(reading)
                 small = bytes(reading.small)
-                found["objections"] += rules.objections(reading)
+                found["objections"] += rules.objections(reading, modules)
                 found["objections"] += scanners.fickling(small)
                 found["objections"] += scanners.picklescan(small)
     except NotReadableError as error:
