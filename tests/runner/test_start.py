@@ -110,6 +110,26 @@ def test_a_file_that_is_no_mlmodel(launch: Any, copy: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "what"),
     [
+        ({"pickled_model": "../outside.pkl"}, "pickled_model of sklearn in MLmodel leads out of the model's folder."),
+        ({"pickled_model": "/outside.pkl"}, "pickled_model of sklearn in MLmodel leads out of the model's folder."),
+        ({"code": "../.."}, "code of sklearn in MLmodel leads out of the model's folder."),
+        ({"serialization_format": "dill"}, "serialization_format in MLmodel is none of skops, pickle, cloudpickle."),
+        (
+            {"serialization_format": "skops", "skops_trusted_types": {"machines.Doubling": 1}},
+            "skops_trusted_types in MLmodel is no list of names.",
+        ),
+    ],
+)
+def test_what_mlmodel_must_not_make_the_runner_load(
+    launch: Any, copy: Path, changes: dict[str, Any], what: str
+) -> None:
+    edit(copy, lambda document: document["flavors"]["sklearn"].update(changes))
+    assert failure(launch(copy)) == ("failed_start", what)
+
+
+@pytest.mark.parametrize(
+    ("changes", "what"),
+    [
         ({"access": "anybody"}, "The runner's configuration is not usable: access is neither token nor open."),
         ({"colour": "red"}, "The runner's configuration is not usable: colour is not a known key."),
         ({"limits": {"row": 1}}, "The runner's configuration is not usable: limits.row is not a known key."),

@@ -15,6 +15,8 @@ from model_platform_runner.errors import StartError
 from model_platform_runner.inputs import AnyRows, Field, MlflowColumns, NamedColumns, UnnamedColumn
 from model_platform_runner.predictor import Predictor, prepare_for
 
+_PATHS = ("pickled_model", "data", "model_path", "python_model", "model_code_path", "code")
+_UNPICKLED = (None, "pickle", "cloudpickle")
 _PROBABILITIES = ("predict_proba", "predict_log_proba", "decision_function")
 
 
@@ -28,6 +30,7 @@ def load(description: Description, row_limit: int) -> Predictor:
     """
     sys.dont_write_bytecode = True  # a model directory holds what was published, to the last file
     try:
+        _check_paths(description.flavors)
         if "sklearn" in description.flavors:
             return _load_sklearn(description, row_limit)
         return _load_pyfunc(description, row_limit)
@@ -114,11 +117,30 @@ def _load_pyfunc(description: Description, row_limit: int) -> Predictor:
     )
 
 
+def _check_paths(flavors: dict[str, dict[str, Any]]) -> None:
+    """Nothing, if every file that MLmodel names lies among those that were published."""
+    for name, flavor in flavors.items():
+        for key in _PATHS:
+            path = (flavor or {}).get(key)
+            if path is not None and not (isinstance(path, str) and _stays_inside(Path(path))):
+                raise StartError("failed_start", f"{key} of {name} in MLmodel leads out of the model's folder.")
+
+
+def _stays_inside(path: Path) -> bool:
+    return not path.is_absolute() and ".." not in path.parts
+
+
 def _read_model(file: Path, flavor: dict[str, Any]) -> Any:
-    if flavor.get("serialization_format") == "skops":
+    """The object in a file, read as MLmodel says; the gate has looked at it in just this way before it was registered."""
+    how = flavor.get("serialization_format")
+    if how == "skops":
+        trusted = flavor.get("skops_trusted_types") or []
+        if not isinstance(trusted, list) or not all(isinstance(name, str) for name in trusted):
+            raise StartError("failed_start", "skops_trusted_types in MLmodel is no list of names.")
         skops: Any = importlib.import_module("skops.io")
-        # What a version wants trusted, the gate has compared with the reviewed types before it was registered.
-        return skops.load(file, trusted=sorted(flavor.get("skops_trusted_types") or ()))
+        return skops.load(file, trusted=trusted)
+    if how not in _UNPICKLED:
+        raise StartError("failed_start", "serialization_format in MLmodel is none of skops, pickle, cloudpickle.")
     with file.open("rb") as stream:
         return pickle.load(stream)  # noqa: S301 - what cloudpickle wrote too; the gate decides who may publish pickles
 
