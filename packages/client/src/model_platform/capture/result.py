@@ -241,7 +241,7 @@ def _travels(version: ModelVersion) -> Inline:
         parts.append(f"{words.listed(names, _MANY)} of this notebook as {written}")
     shown: list[Any] = [" · ".join(parts)] if parts else []
     if names := told.get("by_value"):
-        shown += [" · " if parts else "", f"{words.listed(names, _MANY)} ", quiet("by value: no source is known that gives it")]
+        shown += [" · " if parts else "", f"{words.listed(names, _MANY)} ", quiet("by value: no known source gives it")]
     return shown
 
 
