@@ -37,11 +37,12 @@ import model_platform as mp
 from model_platform_core.refs import VersionRef
 
 rows = numpy.array([[1.0, 2.0], [3.0, 4.0]])
+client = mp.connect()  # another connection later would end what goes on beside this one
 published = mp.publish(churn_tools.Sum(), "pairs", data=rows, example=rows)
 source = pathlib.Path(churn_tools.__file__)
 source.write_text(source.read_text().replace("FACTOR = 2", "FACTOR = 100"))
 endpoint = mp.deploy("pairs", access="open")
-client, made = mp.connect(), VersionRef.parse("pairs:1")
+made = VersionRef.parse("pairs:1")
 until = time.monotonic() + 120
 while (version := client.version(made)).lineage.pending and time.monotonic() < until:
     time.sleep(0.2)
@@ -103,6 +104,12 @@ def test_it_answers_as_published_first_in_the_kernels_environment_then_in_its_ow
     lock = told["version"]["lineage"]["environment"]
     assert {"churn-tools==1.0", "iniconfig==2.0.0", "pluggy==1.5.0"} <= set(lock["packages"])
     assert lock["pending"] is False
+    with server.client() as api:
+        text = api.get("/models/pairs/versions/1/lock").text
+        sealed = api.get("/models/pairs/versions/1/files/model_platform/lock.txt").text
+    assert "\npluggy==1.5.0  # " in text
+    assert "pluggy" not in sealed
+    assert set(sealed.splitlines()) < set(text.splitlines())
     with server.client() as api:
         url = _endpoint(api)["status"]["url"]
         assert httpx.post(url, json=PAIR).json() == [{"prediction": 6.0}]

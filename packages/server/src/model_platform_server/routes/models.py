@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import APIRouter, Body, Query, Response
-from fastapi.responses import FileResponse
+from fastapi.responses import FileResponse, PlainTextResponse
 
 from model_platform_core.cards import parse_card
 from model_platform_core.models import ModelVersion, RegisteredModel
@@ -144,6 +144,12 @@ def complete_lineage(
 def get_file(platform: PlatformOf, actor: ActorOf, ref: VersionOf, path: str) -> FileResponse:
     """The bytes of one file of a version."""
     return FileResponse(models.version_file(platform, actor, ref, path), media_type="application/octet-stream")
+
+
+@router.get("/{model}/versions/{version}/lock", response_class=PlainTextResponse)
+def get_lock(platform: PlatformOf, actor: ActorOf, ref: VersionOf) -> str:
+    """The lock of a version's environment, with what was added after the publish; wheels are among the version's files."""
+    return models.version_lock(platform, actor, ref)
 
 
 @router.put("/{model}/aliases/{alias}")

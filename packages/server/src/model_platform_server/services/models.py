@@ -218,6 +218,21 @@ def complete_lineage(platform: Platform, actor: Actor, ref: VersionRef, completi
     return readable_version(platform, actor, number)
 
 
+def version_lock(platform: Platform, actor: Actor, ref: VersionRef) -> str:
+    """The text of a version's lock as it is built from: `lock.txt` among its files, and what was completed since.
+
+    Raises
+    ------
+    NotFoundError
+        If nobody recorded one.
+    """
+    found = readable_version(platform, actor, ref)
+    environment = found.lineage.environment
+    if environment is None or not environment.locked:
+        raise NotFoundError(f"{found.name} version {found.version} has no lock; its files say what it needs.")
+    return environment.lock
+
+
 def version_file(platform: Platform, actor: Actor, ref: VersionRef, path: str) -> Path:
     """Where one file of a version lies.
 
