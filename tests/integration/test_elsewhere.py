@@ -300,7 +300,13 @@ def test_the_rows_of_an_input_example_stay_behind(mp: Any, server: RunningServer
 def test_a_folder_has_data_card_and_lineage(mp: Any, project: Path, notebook: Path) -> None:
     folder = saved(project / "whole")
     (project / "rows.csv").write_text("a,b\n1,2\n")
-    fields = {"tier": 1, "purpose": "Tell prices", "for_whom": "everybody", "fairness_slices": "a, b"}
+    fields = {
+        "tier": 1,
+        "licence": "our own",
+        "purpose": "Tell prices",
+        "for_whom": "everybody",
+        "fairness_slices": "a, b",
+    }
     fields |= {"limitations": "None known", "training": "A straight line", "metrics": {"rmse": 0.5}}
     first = mp.publish(folder, "whole", data=FRAME, **fields)
     card, lineage = first.details.card, first.details.lineage
