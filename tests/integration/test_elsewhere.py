@@ -315,11 +315,11 @@ def test_a_folder_has_data_card_and_lineage(mp: Any, project: Path, notebook: Pa
     assert lineage.data[0].sha256 == card.data[0].sha256 is not None
     assert (lineage.notebook, card.code.path) == ("monday.ipynb", "monday.ipynb")
     assert card.resources is not None
-    again = mp.publish(folder, "whole", data="rows.csv", training="A straight line")
+    again = mp.publish(folder, "whole", data="rows.csv", training="A straight line", metrics={"rmse": 0.5})
     assert again.details.lineage.data[0].size == 8
     assert "(as in version 1)" in str(again)
     assert "tier" not in str(again).partition("(as in version 1)")[0].splitlines()[-1]
-    assert mp.publish(folder, "whole", data="rows.csv", training="A straight line").unchanged
+    assert mp.publish(folder, "whole", data="rows.csv", training="A straight line", metrics={"rmse": 0.5}).unchanged
 
 
 def test_a_folder_of_another_notebook_is_told(
