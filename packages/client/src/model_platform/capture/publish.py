@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+import yaml
+
 from model_platform.capture.card_fields import ComposedCard, carried_fields, compose_card, parameters_of, written_fields
 from model_platform.capture.cells import seeds_in
 from model_platform.capture.completing import complete_later
@@ -32,7 +34,8 @@ from model_platform.display.surface import Surface
 from model_platform_core.cards import Tier, mandatory_fields, parse_card
 from model_platform_core.environments import EnvironmentRecord
 from model_platform_core.errors import InvalidInputError, RefusedError
-from model_platform_core.gate import check_registration
+from model_platform_core.flavours import loaded
+from model_platform_core.gate import Contents, check_registration
 from model_platform_core.lineage import Lineage, MlflowRun
 from model_platform_core.models import ModelVersion
 from model_platform_core.parity import ParitySample
@@ -216,7 +219,9 @@ def _register(
     try:
         if earlier.zone is not None:  # the server asks again; asking here first saves an upload in vain
             paths = [file.path for file in files]
-            check_registration(earlier.zone, ref.name, composed.card, paths)
+            described = yaml.safe_load((folder / "MLmodel").read_text(encoding="utf-8"))
+            contents = Contents(loaded(described, paths).format)
+            check_registration(earlier.zone, ref.name, composed.card, paths, contents=contents)
         if earlier.last is not None and is_unchanged(folder, files, request, composed, earlier.last):
             for alias in request.aliases:
                 client.set_alias(str(ref), alias, earlier.last.version)
