@@ -236,7 +236,9 @@ def missing_fields(card: ModelCard, also: Iterable[str] = ()) -> list[FieldProbl
         if any(reference.legal_basis is None for reference in card.data):
             problems.append(
                 FieldProblem(
-                    field="data", problem="each data set needs its legal basis", add="legal_basis: … to each, in the card's YAML file"
+                    field="data",
+                    problem="each data set needs its legal basis",
+                    add="legal_basis: … to each, in the card's YAML file",
                 )
             )
     return problems
