@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,11 +16,18 @@ from targets.harness import REF, LocalHarness, bring_up
 from targets.models import SavedModel, plan
 
 
-def test_it_lies_in_the_state_directory_where_that_is_short(tmp_path: Path) -> None:
-    folder = socket_folder(tmp_path)
-    assert folder == tmp_path / "sockets"
+@pytest.fixture
+def short() -> Iterator[Path]:
+    """A folder whose path leaves room for a socket, wherever the tests keep their own."""
+    with tempfile.TemporaryDirectory(prefix="mp-") as folder:
+        yield Path(folder)
+
+
+def test_it_lies_in_the_state_directory_where_that_is_short(short: Path) -> None:
+    folder = socket_folder(short)
+    assert folder == short / "sockets"
     assert folder.stat().st_mode & 0o777 == 0o700
-    assert socket_folder(tmp_path) == folder
+    assert socket_folder(short) == folder
 
 
 def test_it_lies_elsewhere_where_that_is_long_and_goes_with_the_rest(tmp_path: Path) -> None:
@@ -35,18 +44,18 @@ def test_it_lies_elsewhere_where_that_is_long_and_goes_with_the_rest(tmp_path: P
     assert not folder.exists()
 
 
-def test_a_folder_that_others_may_open_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "sockets").mkdir(mode=0o755)
-    (tmp_path / "sockets").chmod(0o755)
+def test_a_folder_that_others_may_open_is_refused(short: Path) -> None:
+    (short / "sockets").mkdir(mode=0o755)
+    (short / "sockets").chmod(0o755)
     with pytest.raises(TargetUnavailableError, match="0700"):
-        socket_folder(tmp_path)
+        socket_folder(short)
 
 
-def test_a_link_in_its_place_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "elsewhere").mkdir(mode=0o700)
-    (tmp_path / "sockets").symlink_to(tmp_path / "elsewhere")
+def test_a_link_in_its_place_is_refused(short: Path) -> None:
+    (short / "elsewhere").mkdir(mode=0o700)
+    (short / "sockets").symlink_to(short / "elsewhere")
     with pytest.raises(TargetUnavailableError, match="yours alone"):
-        socket_folder(tmp_path)
+        socket_folder(short)
 
 
 def test_a_target_with_a_long_path_serves(tmp_path: Path, small: SavedModel) -> None:
@@ -63,7 +72,7 @@ def test_a_target_with_a_long_path_serves(tmp_path: Path, small: SavedModel) -> 
 
 def test_sockets_are_ours_alone(harness: LocalHarness, small: SavedModel) -> None:
     bring_up(harness.target, plan(small))
-    found = [path for path in (harness.state / "sockets").iterdir() if path.is_socket()]
+    found = [path for path in socket_folder(harness.state).iterdir() if path.is_socket()]
     assert len(found) == 3
     assert {path.stat().st_mode & 0o777 for path in found} == {0o600}
     assert harness.processes(REF, "v1")
