@@ -16,7 +16,7 @@ FRAME = pd.DataFrame({"a": [1.0, 2.0, 3.0], "b": [3.0, 1.0, 2.0]})
 
 
 def publish_good(mp: Any, name: str) -> None:
-    mp.publish(LinearRegression().fit(FRAME, FRAME["a"]), name, data=FRAME, example=FRAME)
+    mp.publish(LinearRegression().fit(FRAME, FRAME["a"]), name, data=FRAME, example=FRAME, new=True)
 
 
 def publish_broken(mp: Any, server: RunningServer, name: str, version: int) -> None:
