@@ -9,15 +9,19 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import joblib
 import numpy as np
+import pandas as pd
 import pytest
 from click.testing import CliRunner, Result
+from sklearn.linear_model import LinearRegression
 
 from model_platform import client as connection
 from model_platform.cli.main import main
 from model_platform.cli.reference import reference
 from model_platform.cli.rows import read_rows
 from model_platform_core.errors import InvalidInputError
+from model_platform_core.refs import VersionRef
 from support.servers import RunningServer, running_server, wait_until
 from support.small_models import publish_small, save_small
 
@@ -84,6 +88,25 @@ def test_a_folder_from_publish_to_its_end(mp: Mp, tmp_path: Path) -> None:
     mp("delete", "pairs", status=1, given="n\n")
     mp("delete", "pairs", "--yes")
     mp("status", "pairs", status=4)
+
+
+def test_a_file_with_the_rows_of_a_call(mp: Mp, tmp_path: Path) -> None:
+    rows = pd.DataFrame({"a": [1.0, 2.0], "b": [3.0, 5.0]})
+    model = LinearRegression().fit(rows, [1.0, 2.0])
+    joblib.dump(model, tmp_path / "line.joblib")
+    rows.to_csv(tmp_path / "rows.csv", index=False)
+    (tmp_path / "scores.json").write_text('{"rmse": 0.5}')
+    given = [f"--{name}" for name in ("example", "data", "metrics")]
+    files = [str(tmp_path / name) for name in ("rows.csv", "rows.csv", "scores.json")]
+    line = [word for pair in zip(given, files, strict=True) for word in pair]
+    published = data(mp("publish", str(tmp_path / "line.joblib"), *line, "--json"))
+    assert [(one["name"], one["value"]) for one in published["card"]["metrics"]] == [("rmse", 0.5)]
+    assert (published["lineage"]["data"][0]["name"], len(published["signature"]["inputs"])) == ("rows.csv", 2)
+    told = mp("publish", str(tmp_path / "line.joblib"), "--name", "bare").stdout
+    assert "--example rows.csv" in told
+    assert "X_test" not in told
+    packages = connection.current().version(VersionRef.parse("bare:1")).lineage.environment.packages
+    assert any(package.startswith("pandas==") for package in packages)  # callers' records become a DataFrame
 
 
 def test_a_deployment_that_fails_and_one_that_is_interrupted(mp: Mp, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -187,7 +187,7 @@ def test_failed_with_nothing_before() -> None:
     assert failed is not None
     found = shown(endpoint_cards.failure_card(resource, failed))
     assert found.splitlines()[0].split("  ")[:3] == ["churn", "version 3 was not deployed", "failed"]
-    assert "meanwhile  no version answered before, so the URL gives 503" in found
+    assert "meanwhile  no version answered before: its URL gives 404" in found
 
 
 def test_parity_that_was_not_proven() -> None:

@@ -49,6 +49,7 @@ def test_the_whole_of_a_refusal() -> None:
         ("--tier 3", "tier=3", "--tier 3"),
         ("%mp_publish model --name churn", 'mp.publish(model, name="churn")', "mp publish model --name churn"),
         ("%mp_status churn", 'mp.status("churn")', "mp status churn"),
+        ("add --metrics scores", "add metrics=scores", "add --metrics scores.json"),
         ("ask alice to resize dev-alice", "ask alice to resize dev-alice", "ask alice to resize dev-alice"),
     ],
 )

@@ -76,6 +76,18 @@ def test_two_versions_of_one_module_answer_side_by_side(mp: Any, notebook: Path)
     assert "src/prep.py" in str(second)
 
 
+def test_what_travels_is_told_of_an_unchanged_version_too(mp: Any, notebook: Path) -> None:
+    write(notebook / "data" / "rates.csv", "1.5")
+    write(
+        notebook / "src" / "rated.py",
+        PREP.format(factor="float(__import__('pathlib').Path('../data/rates.csv').read_text())"),
+    )
+    rated = importlib.import_module("rated")
+    again = [mp.publish(rated.Scaled(), "rated", example=FRAME, with_files="../data/rates.csv") for _ in range(2)][1]
+    assert again.unchanged
+    assert "src/rated.py · data/rates.csv (3 B)" in str(again)
+
+
 TEXT = """
 from collections.abc import Iterator
 from pathlib import Path

@@ -36,7 +36,7 @@ class Imputing:
 
 
 @pytest.fixture(scope="module")
-def _published() -> dict[str, bool]:
+def _published(server: RunningServer) -> dict[str, bool]:
     return {}
 
 

@@ -22,6 +22,9 @@ Words = Callable[[str], str]
 _OPTION = r" --[a-z-]+(?: [^\s-]\S*)?"
 
 
+_FILES = {"X_train": "train.csv", "X_test": "rows.csv", "scores": "scores.json"}
+
+
 class WaitingForFormError(RefusedError):
     """A publish waits for a person to fill in a form; the cells below must not run before that."""
 
@@ -34,7 +37,9 @@ def in_notebook(text: str) -> str:
 
 
 def in_shell(text: str) -> str:
-    """Words for a terminal: `%mp_status churn` is `mp status churn` there."""
+    """Words for a terminal: `%mp_status churn` is `mp status churn` there, and rows lie in files."""
+    for variable, file in _FILES.items():
+        text = re.sub(rf"\b{variable}\b(\[:\d+\])?", file, text)
     return text.replace("%mp_", "mp ")
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Iterable, Mapping
 from enum import IntEnum, StrEnum
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import Field, ValidationError, model_validator
 
@@ -258,8 +258,17 @@ def parse_card(content: object) -> ModelCard:
         return ModelCard.model_validate(dict(content))
     except ValidationError as error:
         fields = [
-            FieldProblem(field=".".join(str(part) for part in found["loc"]) or "card", problem=found["msg"])
+            FieldProblem(field=".".join(str(part) for part in found["loc"]) or "card", problem=_what_is_wrong(found))
             for found in error.errors(include_url=False, include_input=False)
         ]
         names = ", ".join(dict.fromkeys(field.field for field in fields))
         raise InvalidCardError(f"The card has fields that cannot be read: {names}.", fields=fields) from None
+
+
+def _what_is_wrong(found: Mapping[str, Any]) -> str:
+    """Pydantic's finding in words for people who write cards."""
+    if found["type"] == "string_too_short":
+        return f"write at least {found['ctx']['min_length']} characters"
+    if found["type"].startswith("date"):
+        return "write a date as 2027-11-21"
+    return str(found["msg"]).replace("Input should be", "it must be")

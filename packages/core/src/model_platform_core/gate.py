@@ -25,6 +25,9 @@ CODE_BY_VALUE, UNREVIEWED_TYPES = "code_by_value", "unreviewed_types"
 """Where a version's `behaviour` keeps what the gate found."""
 
 
+_ONLY_PUBLISHED = frozenset({"data", "code", "metrics"})
+
+
 def contents_of(found: ArtifactFormat, behaviour: Mapping[str, Any]) -> Contents:
     """What is known of a version that was looked into."""
     return Contents(found, bool(behaviour.get(CODE_BY_VALUE)), tuple(behaviour.get(UNREVIEWED_TYPES) or ()))
@@ -69,7 +72,13 @@ def check_registration(
             FieldProblem(field="tier", problem=f"zone {zone.name} takes tier {least} and above", add=f"--tier {least}")
         )
         card = card.model_copy(update={"tier": zone.spec.minimum_tier})
-    problems += missing_fields(card, zone.spec.mandatory_fields)
+    missing = missing_fields(card, zone.spec.mandatory_fields)
+    if done != "published":
+        missing = [
+            one.model_copy(update={"add": f"in a new version: {one.add}"}) if one.field in _ONLY_PUBLISHED else one
+            for one in missing
+        ]
+    problems += missing
     refused_format = _format_problem(contents, card.tier) if contents else None
     problems += [refused_format] if refused_format else []
     if not problems:

@@ -187,7 +187,7 @@ def publish(
                 new=order.new or asks_for_review(written, last),
             )
             version = _register(client, ref, earlier, composed, folder, request, progress)
-            if version is not last:
+            if last is None or version.version != last.version:
                 _complete_later(client, version, captured, folder)
         demanded = mandatory_fields(composed.card.tier, zone.spec.mandatory_fields if zone else ())
         found = Found(captured.subject, captured.trial, captured.kept, origin, demanded)
@@ -225,7 +225,7 @@ def _register(
         if earlier.last is not None and is_unchanged(folder, files, request, composed, earlier.last):
             for alias in request.aliases:
                 client.set_alias(str(ref), alias, earlier.last.version)
-            return earlier.last
+            return client.version(VersionRef(ref, earlier.last.version))
         with progress.step("upload"):
             upload_id = upload(client, str(ref), folder, files, progress)
         with progress.step("register"):

@@ -36,7 +36,8 @@ def needed_distributions(subject: Subject, form: Form | None, imported: Set[str]
         Modules that its code imports, as that was read, or as it was seen while it answered.
     """
     names = distributions_of(modules_of(subject.model))
-    names |= {"pandas"} if form in {Form.FRAME, Form.RECORDS} else {"numpy"} if form is Form.ARRAY else set()
+    # A caller's records become a DataFrame, also where nobody said what the rows are like.
+    names |= {"numpy"} if form in {Form.ARRAY, Form.ARRAYS} else set() if form is Form.LIST else {"pandas"}
     if subject.flavour == KERAS:
         names |= {"keras", *distributions_of({importlib.import_module("keras").backend.backend()})}
     if subject.flavour in _RUN_BY:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import click
@@ -21,7 +22,7 @@ from model_platform.cli.people import actor, token, zone
 from model_platform.cli.rows import read_rows
 from model_platform.cli.server import server
 from model_platform.endpoint import act, status_of
-from model_platform.grammar import CARD_FIELDS, PUBLISH_OPTIONS, VERBS, Verb, Word
+from model_platform.grammar import CARD_FIELDS, PUBLISH_OPTIONS, VERBS, Option, Verb, Word
 from model_platform.log_lines import line_text
 from model_platform_core.errors import ModelPlatformError
 
@@ -29,8 +30,15 @@ _PUBLISH = Verb(
     "publish",
     "Make a version of a model that was saved before: a file, a folder with an MLmodel file, a URI of MLflow.",
     (Word("path", "the file (.joblib, .onnx, .ubj …), the folder, or runs:/…, models:/…"),),
-    PUBLISH_OPTIONS,
-    ("%mp_publish ./saved-model --name churn -m 'new features'",),
+    (
+        Option(("--data",), "a file or folder that it learnt from; only its fingerprint is kept", metavar="PATH"),
+        Option(
+            ("--example",), "rows of a call, JSON records or CSV; they are kept and shown to callers", metavar="FILE"
+        ),
+        Option(("--metrics",), "names and figures of quality, as a JSON object", metavar="FILE"),
+        *PUBLISH_OPTIONS,
+    ),
+    ("%mp_publish forest.joblib --example rows.csv", "%mp_publish ./saved-model --name churn -m 'new features'"),
     "An object in memory is published from where it lives: in a notebook or a script, with mp.publish(model, …).",
 )
 _PREDICT = Verb(
@@ -46,6 +54,10 @@ def _publish(path: str, name: str | None, alias: Sequence[str], as_json: bool, *
     order = Order(
         model=path,
         name=name or name_of(path) or "",
+        data=given["data"],
+        data_name=Path(given["data"] or "data").name,
+        example=read_rows(given["example"]) if given["example"] else None,
+        metrics=read_rows(given["metrics"])[0] if given["metrics"] else None,
         card=given["card"],
         fields=card_fields(given, CARD_FIELDS),
         message=given["message"] or "",

@@ -91,7 +91,7 @@ def failure_card(resource: EndpointResource, failed: DeploymentStatus) -> Card:
     assert failure is not None
     live = resource.status.live()
     step = next((one.name for one in resource.status.progress if one.state is StepState.FAILED), "runner")
-    meanwhile = f"version {live.version} still answers" if live else "no version answered before, so the URL gives 503"
+    meanwhile = f"version {live.version} still answers" if live else "no version answered before: its URL gives 404"
     if live and resource.status.state is EndpointState.FAILED:
         meanwhile = f"version {live.version} does not answer either"
     change: list[tuple[str, Inline]] = [("change", code(failure.hint))] if failure.hint else []
@@ -126,12 +126,13 @@ def endpoint_card(
     status, live = resource.status, resource.status.live()
     earlier = status.history[0] if status.history else None
     rows: list[tuple[str, Inline]] = []
+    said = status.message if live is None else ""
     if live is not None:
         was = quiet(f"   (was {earlier.version})") if earlier else ""
         rows.append(("version", [str(live.version), was]))
         rows.append(("parity", _parity_words(status.deployment(live.name))))
-    elif status.message:
-        rows.append(("now", status.message))
+    elif said:
+        rows.append(("now", said))
     if live is not None and status.url:
         rows.append(("url", [link(status.url), quiet("   open it in a browser: fields, limits, a working call")]))
         rows.append(("call it", code(_short_call(resource, status.url))))
@@ -141,7 +142,7 @@ def endpoint_card(
     rows += [
         (_CONDITIONS.get(condition.type, "but"), condition.message)
         for condition in status.conditions
-        if condition.status and condition.message
+        if condition.status and condition.message and condition.message != said
     ]
     if usage is not None:
         rows.append(("zone", usage_words(usage)))

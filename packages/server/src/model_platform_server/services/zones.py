@@ -112,8 +112,8 @@ def _left(zone: Zone, used: Amount) -> Amount:
 
 
 def stop_candidates(platform: Platform, zone: str, *, without: str) -> list[str]:
-    """Endpoints that could be stopped to make room, the least called first."""
-    running = [one for one in _endpoints(platform, zone) if not one.spec.stopped and one.name != without]
+    """Endpoints that could be stopped to make room, the least called first; what holds no room makes none."""
+    running = [one for one in _endpoints(platform, zone) if one.name != without and _counted(one).cpu > 0]
     calls = {one.name: platform.target.metrics(one.ref).calls for one in running}
     return sorted(calls, key=lambda name: (calls[name], name))
 

@@ -27,8 +27,8 @@ def check_unused(connection: sa.Connection, full_name: str, version: int | None 
     users = [row.name for row in rows if _names(row.spec, full_name, version) or _names(row.status, full_name, version)]
     if users:
         raise InUseError(
-            f"{what} is used by {', '.join(users)}, which runs it or could go back to it; delete that endpoint first.",
-            hint=f"%mp_delete {users[0]} --yes",
+            f"{what} is used by {', '.join(users)}, which runs it or could go back to it; deploy another version there, or delete the endpoint, first.",
+            hint=f"%mp_status {users[0]} says what it runs",
         )
     aliases = tables.aliases.c
     named = sa.select(aliases.alias).where(aliases.zone == zone, aliases.name == name, aliases.version == version)
