@@ -267,7 +267,7 @@ def _parity(found: Found) -> Inline:
     rows = words.plural(len(trial.sample), "row" if rows_from is RowsFrom.DATA else f"{rows_from} row")
     if not trial.deterministic:
         return f"{rows} kept; the model is not deterministic, so types and shapes are compared"
-    return f"{rows} and their answers kept"
+    return f"{rows} and {'their answers' if len(trial.sample) > 1 else 'its answer'} kept"
 
 
 def _tier(version: ModelVersion, found: Found) -> Inline:
