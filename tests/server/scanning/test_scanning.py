@@ -22,6 +22,8 @@ import joblib
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
 from sklearn.cluster import KMeans
 from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
 from sklearn.feature_extraction.text import TfidfVectorizer
@@ -32,6 +34,7 @@ from sklearn.svm import SVC
 
 from model_platform_core.errors import FormatRefusedError
 from model_platform_server.adapters.scanning import scan as scanning
+from model_platform_server.adapters.scanning import streams
 from model_platform_server.adapters.scanning.scan import Brought, scan
 
 MARKER = "MODEL_PLATFORM_SCAN_RAN"
@@ -214,6 +217,31 @@ def test_what_mlmodel_has_unpickled_is_looked_at_whatever_it_is_called(tmp_path:
 @pytest.mark.parametrize("content", [b"x^2,y\n1,2\n" * 50, b"N. Smith,3\n", b"BZh is a word\n", b"(a,b)\n", b"x^"])
 def test_text_that_begins_like_something_else_is_text(tmp_path: Path, content: bytes) -> None:
     assert not scanned(tmp_path, content, "d.csv").pickles
+
+
+@given(st.binary(min_size=1, max_size=300), st.integers(1, 40))
+def test_weights_of_any_bytes_are_no_pickle(content: bytes, times: int) -> None:
+    marks = (
+        b"\x80",
+        b"c",
+        b"i",
+        b"PK",
+        b"\x93NUMPY",
+        b"\x1f\x8b",
+        b"BZh",
+        b"\xfd7z",
+        b"]\x00\x00",
+        b"\x04\x22",
+        b"\x28\xb5",
+    )
+    assume(not content.startswith(marks))
+    assert list(streams.readings("weights.bin", io.BytesIO(content * times))) == []
+
+
+@pytest.mark.parametrize("first", [b"\x82\x01", b"\x83\x01\x00", b"\x97", b"\x98", b"Q"])
+def test_weights_that_begin_with_what_only_a_loader_could_give_are_no_pickle(tmp_path: Path, first: bytes) -> None:
+    (tmp_path / "weights.bin").write_bytes(first + bytes(100))
+    assert scan(tmp_path, ["weights.bin"], "churn").pickles == frozenset()
 
 
 def test_a_compressed_pickle_that_breaks_off_is_refused(tmp_path: Path) -> None:

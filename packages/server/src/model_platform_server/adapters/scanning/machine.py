@@ -78,6 +78,11 @@ class Reading:
     """Classes and functions that get a state, as if they were objects of this pickle's."""
     small: bytearray = field(default_factory=bytearray)
 
+    @property
+    def calls_something(self) -> bool:
+        """Whether loading would call anything: only what has a name can be called."""
+        return bool(self.names and self.calls)
+
 
 def read_pickle(file: BinaryIO, depth: int = 0) -> list[Reading]:
     """Read one pickle at the position of a file, and those inside of it that joblib writes for arrays of objects.
@@ -95,7 +100,7 @@ def read_pickle(file: BinaryIO, depth: int = 0) -> list[Reading]:
     try:
         machine.run()
     except (ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError, EOFError) as error:
-        kind = NotReadableError if machine.reading.calls else NoPickleError
+        kind = NotReadableError if machine.reading.calls_something else NoPickleError
         raise kind(f"it is no pickle that can be followed ({type(error).__name__})") from error
     return [machine.reading, *machine.inner]
 
@@ -196,7 +201,9 @@ class _Machine:
             self._writer.write(opcode.name, argument, raw, len(self._memo), inert=self._makes_scalar(opcode.name))
             step = _STEPS.get(opcode.name)
             if step is None:
-                raise NotReadableError(f"it uses {opcode.name}, which nobody can follow without running it")
+                # What only the loader could give (buffers, persistent ids): a plain load fails here.
+                kind = NotReadableError if self.reading.calls_something else NoPickleError
+                raise kind(f"it uses {opcode.name}, which nobody can follow without running it")
             step(self, argument)
             if opcode.name == "BUILD":
                 self._pass_over_array()
