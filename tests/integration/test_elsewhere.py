@@ -35,6 +35,13 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
         yield found
 
 
+@pytest.fixture(autouse=True)
+def no_experiment_is_left() -> Iterator[None]:
+    """MLflow writes the chosen experiment into the environment, where other tests' clients would find it."""
+    yield
+    os.environ.pop("MLFLOW_EXPERIMENT_ID", None)
+
+
 @pytest.fixture(scope="module")
 def tracking(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A plain `mlflow server`, as people have one: nothing of ours is in it."""

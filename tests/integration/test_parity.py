@@ -56,7 +56,7 @@ def test_another_library_version_is_not_switched_on(mp: Any, project: Path, monk
     mp.publish(pricer.Pricer(), "price", data=FRAME, example=FRAME)
     mp.deploy("price")
     monkeypatch.setattr(idna, "encode", lambda text: text.encode("utf-8"))
-    mp.publish(pricer.Pricer(), "price", data=FRAME, example=FRAME)
+    mp.publish(pricer.Pricer(), "price", data=FRAME, example=FRAME, new=True)
     error = failure_of(mp, "price:2", "price")
     assert error.code == "failed_parity"
     assert "4 of 4 rows" in error.message

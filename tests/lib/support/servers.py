@@ -39,19 +39,22 @@ class RunningServer:
         self.process: subprocess.Popen[bytes] | None = None
 
     def with_gateway_port(self) -> int:
-        """Let the gateway listen on a port that other gateways do not look for, before it has another one."""
+        """Let the gateway listen on a port of its own, which gateways of other tests do not look for; gives that port."""
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = int(probe.getsockname()[1])
         folder = self.state / "local" / "gateway"
-        folder.mkdir(mode=0o700, parents=True)
-        (folder / "port").write_text(f"{port}\n")
-        return port
+        for one in (self.state, folder.parent, folder):
+            one.mkdir(mode=0o700, exist_ok=True)
+        if not (folder / "port").exists():
+            (folder / "port").write_text(f"{port}\n")
+        return int((folder / "port").read_text())
 
     def start(self, *arguments: str, program: tuple[str, ...] = ("model_platform_server",)) -> RunningServer:
         """Start it, or a `program` that behaves as one, and wait until it has announced itself."""
         if self.process is not None:
             self._wait()  # somebody else has told it to end
+        self.with_gateway_port()
         command = [sys.executable, "-m", *program, "--state", str(self.state), *arguments]
         self.process = subprocess.Popen(
             command, env=self.environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
