@@ -285,7 +285,6 @@ class Runner:
             return
         quick = now - self.record.began < patience.quick_death
         deaths = self.record.quick_deaths + 1 if quick else 1
-        self._note(quick_deaths=deaths)
         reason = self.record.ended_for or self._own_word()
         memory_deaths = self.record.memory_deaths + (reason is not None and reason.code == OutOfMemoryFailedError.code)
         if (reason is not None and not self.record.was_ready) or (
@@ -296,9 +295,14 @@ class Runner:
             self._fail(reason or self._crash_loop(deaths))
         else:
             pause = min(patience.first_pause * 2 ** (deaths - 1), patience.longest_pause)
-            restarts = self.record.restarts + 1
+            # In one note: where none can be written, the same death must not be counted again.
             self._note(
-                process=None, ready=False, restarts=restarts, memory_deaths=memory_deaths, not_before=now + pause
+                process=None,
+                ready=False,
+                restarts=self.record.restarts + 1,
+                quick_deaths=deaths,
+                memory_deaths=memory_deaths,
+                not_before=now + pause,
             )
 
     def _own_word(self) -> Failure | None:
