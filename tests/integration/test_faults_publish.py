@@ -96,6 +96,7 @@ def test_a_disk_that_fills_up_while_publishing_is_told_and_nothing_is_registered
     tmp_path: Path, small_disk: Path, fill_small_disk: Callable[[], Path], monkeypatch: pytest.MonkeyPatch, full: str
 ) -> None:
     """When there is room again, the same publish goes through: nothing of the first one is in its way."""
+    monkeypatch.delenv(DATABASE_URL, raising=False)
     server = RunningServer(tmp_path / "state")
     server.state.mkdir(mode=0o700)
     (small_disk / full).mkdir(mode=0o700)

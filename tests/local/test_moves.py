@@ -253,7 +253,7 @@ def test_the_kernels_environment_goes_before_the_own_one_is_built(
             path.unlink()
         moving.kill_runner(REF, "v1")
         failure = wait_until(lambda: observed(moving).failure, 60)
-        assert failure.code == "failed_environment"
+        assert failure.code == "failed_environment", failure
         assert "has changed: the model needs helpers-of-mine==1.2, and there is none now." in failure.message
         one_package.open()
         until_successor(moving)
