@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from importlib.metadata import Distribution, distributions
+from importlib.metadata import Distribution, DistributionFinder, MetadataPathFinder
 from typing import Any
 
 from model_platform_core.environments import PackageOrigin, Source, contents_of
 
 
 def find(name: str, folders: Iterable[str]) -> Distribution | None:
-    """The first of this name that lies in the folders, as an import finds it."""
-    return next(iter(distributions(name=name, path=list(folders))), None)
+    """The first of this name that lies in the folders, as an import finds it.
+
+    By Python's own finder alone: another one that some library has added may raise for a package without its files.
+    """
+    context = DistributionFinder.Context(name=name, path=list(folders))
+    return next(iter(MetadataPathFinder.find_distributions(context)), None)
 
 
 def is_of(distribution: Distribution, origin: PackageOrigin) -> bool:
