@@ -223,9 +223,9 @@ def test_a_uri_that_leads_nowhere(mp: Any, mlflow: Any, tracking: str) -> None:
 
 
 def test_the_active_run_is_linked_and_stays_as_it_is(mp: Any, mlflow: Any, tracking: str) -> None:
-    environment = {name: value for name, value in os.environ.items() if name.startswith("MLFLOW")}
     with silence():
         mlflow.set_experiment("pricing")
+        environment = {name: value for name, value in os.environ.items() if name.startswith("MLFLOW")}
         with mlflow.start_run() as run:
             mlflow.log_metrics({"rmse": 0.5, "mae": 0.25})
             mlflow.log_param("rows", "4")
