@@ -68,7 +68,7 @@ def test_what_was_refused_is_repaired_with_tags_and_without_a_second_upload(ever
     ben, zone = every_world.ben, every_world.risk
     model = ben.logged_model(mlmodel({**CARD, "purpose": "short", "data": []}))
     message = refusal(ben.register(f"{zone}.churn", model))
-    assert "purpose: String should have at least 10 characters" in message
+    assert "purpose: write at least 10 characters" in message
     assert "data: what it learnt from" in message
     repaired = {"mp.card.purpose": CARD["purpose"], "mp.card.data": json.dumps(CARD["data"])}
     assert (
