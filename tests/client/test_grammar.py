@@ -196,7 +196,8 @@ def test_completion_without_a_server_is_empty() -> None:
     assert complete(Completer(dict, KnownNames(lambda: None)), "deploy", "") == []
 
 
-def test_expressions_are_for_cells_alone() -> None:
+def test_expressions_are_for_cells_alone_and_a_terminal_takes_files() -> None:
     expressions = {option.name for option in VERBS["publish"].options if option.kind is Kind.EXPRESSION}
     assert expressions == {"data", "example", "metrics"}
-    assert not expressions & {parameter.name for parameter in main.commands["publish"].params}
+    in_terminal = {one.name: one.metavar for one in main.commands["publish"].params if one.name in expressions}
+    assert in_terminal == {"data": "PATH", "example": "FILE", "metrics": "FILE"}
