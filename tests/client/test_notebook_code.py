@@ -291,3 +291,7 @@ def test_nothing_of_the_notebook_changes_while_its_text_is_run_again(kernel: Blo
     run(kernel, "class Two(Base):\n    def predict(self, rows):\n        return rows['a']")
     assert run(kernel, "print(save(One(), 'one').by_value, len(KNOWN))") == "() 2\n"
     assert run(kernel, "print(save(Two(), 'two').by_value, len(KNOWN))") == "('Two',) 2\n"
+    run(kernel, "class Three:\n    KNOWN.append('three')\n    def predict(self, rows):\n        return rows['a']")
+    assert run(kernel, "print(save(Three(), 'three').by_value, len(KNOWN))") == "('Three',) 3\n"
+    run(kernel, "COUNT = iter(range(9))\ndef four(rows, first=next(COUNT)):\n    return rows['a'] + first")
+    assert run(kernel, "print(save(four, 'four').by_value, next(COUNT))") == "('four',) 1\n"

@@ -8,10 +8,11 @@ notebook itself are only read: they may keep a list of what they were given.
 from __future__ import annotations
 
 import ast
+import builtins
 import copy
 import functools
 import types
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from itertools import compress
 from typing import Any
 
@@ -65,12 +66,48 @@ def _same_as_run(node: Any, file: str, flags: int, value: Any, names: Mapping[st
         else ast.copy_location(ast.Name(_AS_IT_IS, ast.Load()), one)
         for one in node.decorator_list
     ]
+    if not all(_leaves_no_trace(part, names) for part in _run_at_once(bare)):
+        return False
     scratch = {**names, _AS_IT_IS: lambda one: one}
     try:
         exec(compile(ast.Module([bare], []), file, "exec", flags=flags, dont_inherit=True), scratch)  # noqa: S102
         return _Comparison().same(value, scratch[node.name])
     except Exception:  # noqa: BLE001 - what cannot be run again, or compared, is not known
         return False
+
+
+def _run_at_once(node: ast.AST) -> Iterator[ast.AST]:
+    """The parts of a definition that run when it is defined: all but the bodies of functions."""
+    yield node
+    for name, value in ast.iter_fields(node):
+        if name == "body" and isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            continue
+        for child in value if isinstance(value, list) else [value]:
+            if isinstance(child, ast.AST):
+                yield from _run_at_once(child)
+
+
+def _leaves_no_trace(part: ast.AST, names: Mapping[str, Any]) -> bool:
+    """Whether running it again changes nothing in the notebook: no object of its own is changed, called or handed on."""
+    if isinstance(part, ast.Attribute | ast.Subscript):
+        return isinstance(part.ctx, ast.Load)
+    if not isinstance(part, ast.Call):
+        return not isinstance(part, ast.NamedExpr | ast.Await | ast.Yield | ast.YieldFrom | ast.Global)
+    root = part.func
+    while isinstance(root, ast.Attribute):
+        root = root.value
+    if not isinstance(root, ast.Name):
+        return False
+    if root.id not in names and hasattr(builtins, root.id):
+        return isinstance(getattr(builtins, root.id), type) and _hands_on_nothing(part, names)
+    called = names.get(root.id)
+    return (isinstance(called, types.ModuleType) or is_importable(called)) and _hands_on_nothing(part, names)
+
+
+def _hands_on_nothing(call: ast.Call, names: Mapping[str, Any]) -> bool:
+    given = [node for one in (*call.args, *call.keywords) for node in ast.walk(one) if isinstance(node, ast.Name)]
+    values = [names[one.id] for one in given if one.id in names]
+    return all(isinstance(one, (*_PLAIN, types.ModuleType)) or is_importable(one) for one in values)
 
 
 # ---------------------------------------------------------------- decorators
