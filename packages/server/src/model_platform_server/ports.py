@@ -471,6 +471,13 @@ class DeploymentTarget(Protocol):
         """The deployments of an endpoint that exist on the target, also those started by an earlier server."""
         ...
 
+    def wait(self, ref: EndpointRef, seconds: float) -> None:
+        """Return when something about the endpoint's deployments may have changed since this thread observed it.
+
+        At the latest after so many seconds, which may be in vain.
+        """
+        ...
+
     def libraries(self, ref: EndpointRef, deployment: str, *, successor: bool = False) -> Mapping[str, str]:
         """Versions of the libraries that serve a deployment (or its successor), by import name; empty if not known."""
         ...

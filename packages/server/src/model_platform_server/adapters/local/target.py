@@ -146,6 +146,10 @@ class LocalTarget:
             self._advance(found)
         return {one.plan.deployment.name: self._moves.told(one, one.observation()) for one in found}
 
+    def wait(self, ref: EndpointRef, seconds: float) -> None:  # noqa: ARG002 - every change wakes whoever waits
+        """Return when a runner has become ready or ended, or a moment has passed."""
+        time.sleep(min(seconds, 0.02))
+
     def libraries(self, ref: EndpointRef, deployment: str, *, successor: bool = False) -> Mapping[str, str]:
         """Versions of the libraries that a deployment's runner said it serves with."""
         found = self._get(ref, deployment)
