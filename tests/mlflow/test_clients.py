@@ -33,10 +33,12 @@ def plain_server(tmp_path: Path) -> Iterator[str]:
     with (tmp_path / "log").open("wb") as log:
         server = subprocess.Popen(command, env=environment, stdout=log, stderr=log, cwd=tmp_path)
     url = f"http://127.0.0.1:{port}"
-    wait_until(lambda: _answers(url), START_SECONDS, "the start of MLflow's server")
-    yield url
-    server.terminate()
-    server.wait(30)
+    try:
+        wait_until(lambda: _answers(url), START_SECONDS, "the start of MLflow's server")
+        yield url
+    finally:
+        server.terminate()
+        server.wait(30)
 
 
 def _answers(url: str) -> bool:

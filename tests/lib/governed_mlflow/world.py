@@ -32,7 +32,8 @@ from model_platform_server.adapters.mlflow.evidence import digest_files
 from model_platform_server.ports import Registration
 from support.servers import wait_until
 
-START_SECONDS = 90
+START_SECONDS = 240
+CLIENT_SECONDS = 900
 SERVER = Path(__file__).with_name("server.py")
 ROOT = Path(__file__).parents[3]
 MLMODEL = """
@@ -237,7 +238,7 @@ def run_client(script: str, url: str, token: str, *arguments: str, **environment
 
 def told(client: subprocess.Popen[str]) -> Any:
     """What a client's script has printed at last, as JSON; its errors if it failed."""
-    out, err = client.communicate(timeout=300)
+    out, err = client.communicate(timeout=CLIENT_SECONDS)
     assert client.returncode == 0, err[-4000:]
     return json.loads(out.splitlines()[-1])
 
