@@ -19,6 +19,14 @@ class Limits:
 
 
 @dataclass(frozen=True)
+class Address:
+    """Where calls are taken over TCP, as in a pod."""
+
+    host: str
+    port: int
+
+
+@dataclass(frozen=True)
 class Config:
     """Whose version is served, from where, on which sockets, for whom.
 
@@ -33,7 +41,7 @@ class Config:
     runner_id: str
     model_directory: Path
     files: dict[str, str]
-    socket: Path
+    socket: Path | Address
     control_socket: Path
     access: Literal["token", "open"]
     audience: str
@@ -69,13 +77,23 @@ def read_config(path: Path) -> Config:
             **document,
             "version": str(document["version"]),
             "model_directory": Path(document["model_directory"]),
-            "socket": Path(document["socket"]),
+            "socket": _place(document["socket"]),
             "control_socket": Path(document["control_socket"]),
             "revoked_file": None if revoked is None else Path(revoked),
             "url": document["url"].rstrip("/"),
             "limits": Limits(**limits),
         }
     )
+
+
+def _place(text: str) -> Path | Address:
+    """A path, or `tcp:HOST:PORT`."""
+    if not text.startswith("tcp:"):
+        return Path(text)
+    host, _, port = text.removeprefix("tcp:").rpartition(":")
+    if not host or not port.isdigit() or int(port) > 65535:
+        raise _wrong(f"socket is {text!r}, and an address is written tcp:HOST:PORT")
+    return Address(host.strip("[]"), int(port))
 
 
 def _check_keys(document: dict[str, Any], kind: type, prefix: str) -> None:

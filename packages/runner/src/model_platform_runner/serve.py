@@ -11,6 +11,7 @@ from time import perf_counter
 
 import uvicorn
 
+from model_platform_runner.config import Address
 from model_platform_runner.errors import StartError
 from model_platform_runner.http import Application
 from model_platform_runner.service import Service
@@ -30,14 +31,34 @@ class _Server(uvicorn.Server):
         yield
 
 
-def bind(path: Path) -> socket.socket:
-    """Listen on a Unix socket that only this user may open; a file left there by a dead runner is replaced.
+def bind(place: Path | Address) -> socket.socket:
+    """Listen on a Unix socket that only this user may open, or on an address.
+
+    A file left there by a dead runner is replaced.
 
     Raises
     ------
     StartError
-        ``failed_start``: the path is too long, its folder is not there or not writable.
+        ``failed_start``: the path is too long, its folder is not there or not writable; the address cannot be had.
     """
+    return _bind_address(place) if isinstance(place, Address) else _bind_path(place)
+
+
+def _bind_address(address: Address) -> socket.socket:
+    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((address.host, address.port))
+        listener.listen(_BACKLOG)
+    except OSError as error:
+        listener.close()
+        where = f"The address {address.host}:{address.port}"
+        raise StartError("failed_start", f"{where} cannot be listened on: {error.strerror or error}.") from error
+    return listener
+
+
+def _bind_path(path: Path) -> socket.socket:
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     mask = os.umask(0o177)
     try:
@@ -60,8 +81,8 @@ async def serve(service: Service, application: Application, control: Application
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    listeners = {path: bind(path) for path in (config.socket, config.control_socket)}
-    inodes = {path: path.stat().st_ino for path in listeners}
+    listeners = {place: bind(place) for place in (config.socket, config.control_socket)}
+    inodes = {place: place.stat().st_ino for place in listeners if isinstance(place, Path)}
     calls, controls = _server(application), _server(control)
     tasks = [
         asyncio.create_task(calls.serve([listeners[config.socket]])),
@@ -85,7 +106,8 @@ async def serve(service: Service, application: Application, control: Application
 async def _drain(service: Service, server: uvicorn.Server) -> None:
     """Wait until nothing is held and nothing comes.
 
-    Nobody can open new connections any more: the socket's file is gone. Those that wait to be accepted still are. On
+    Nobody can open new connections any more: the socket's file is gone. (At an address they can: whoever sends calls there
+    stops.) Those that wait to be accepted still are. On
     connections that callers keep open, each further request is answered with ``Connection: close``; a connection on
     which none comes for a while is idle, and closed.
     """
@@ -119,8 +141,9 @@ def _server(application: Application) -> _Server:
     )
 
 
-def _unlink(path: Path, inodes: dict[Path, int]) -> None:
+def _unlink(place: Path | Address, inodes: dict[Path, int]) -> None:
     """Remove a socket's file, unless another runner has put its own there."""
-    with contextlib.suppress(OSError):
-        if path.stat().st_ino == inodes[path]:
-            path.unlink()
+    if isinstance(place, Path):
+        with contextlib.suppress(OSError):
+            if place.stat().st_ino == inodes[place]:
+                place.unlink()
