@@ -30,7 +30,8 @@ class Address:
 class Config:
     """Whose version is served, from where, on which sockets, for whom.
 
-    With ``keep_output`` the journal gets what the model prints; it may repeat rows, so it is for data of nobody only.
+    With ``keep_output`` the journal gets what the model prints; it may repeat rows, so it is for data of nobody only. The
+    ``supervisor`` listens for datagrams there and is sent the runner's id when it is ready.
     """
 
     zone: str
@@ -50,6 +51,7 @@ class Config:
     url: str
     limits: Limits = field(default_factory=Limits)
     keep_output: bool = False
+    supervisor: Path | None = None
 
 
 def read_config(path: Path) -> Config:
@@ -71,7 +73,7 @@ def read_config(path: Path) -> Config:
     _check_keys(limits, Limits, "limits.")
     if document["access"] not in ("token", "open"):
         raise _wrong("access is neither token nor open")
-    revoked = document["revoked_file"]
+    revoked, supervisor = document["revoked_file"], document.get("supervisor")
     return Config(
         **{
             **document,
@@ -80,6 +82,7 @@ def read_config(path: Path) -> Config:
             "socket": _place(document["socket"]),
             "control_socket": Path(document["control_socket"]),
             "revoked_file": None if revoked is None else Path(revoked),
+            "supervisor": None if supervisor is None else Path(supervisor),
             "url": document["url"].rstrip("/"),
             "limits": Limits(**limits),
         }
@@ -98,7 +101,7 @@ def _place(text: str) -> Path | Address:
 
 def _check_keys(document: dict[str, Any], kind: type, prefix: str) -> None:
     known = {each.name for each in fields(kind)}
-    optional = known if kind is Limits else {"limits", "keep_output"}
+    optional = known if kind is Limits else {"limits", "keep_output", "supervisor"}
     if missing := sorted(known - optional - document.keys()):
         raise _wrong(f"{prefix}{missing[0]} is missing")
     if unknown := sorted(document.keys() - known):

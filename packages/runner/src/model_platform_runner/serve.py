@@ -11,7 +11,7 @@ from time import perf_counter
 
 import uvicorn
 
-from model_platform_runner.config import Address
+from model_platform_runner.config import Address, Config
 from model_platform_runner.errors import StartError
 from model_platform_runner.http import Application
 from model_platform_runner.service import Service
@@ -92,6 +92,7 @@ async def serve(service: Service, application: Application, control: Application
         await asyncio.sleep(0)
     journal.attach(loop)
     journal.event("ready", pid=os.getpid(), **service.info())
+    _tell_supervisor(config)
     await stop.wait()
     journal.event("draining", in_flight=service.metrics.in_flight)
     service.draining = True
@@ -101,6 +102,14 @@ async def serve(service: Service, application: Application, control: Application
     await asyncio.gather(*tasks)
     _unlink(config.control_socket, inodes)
     journal.event("stopped")
+
+
+def _tell_supervisor(config: Config) -> None:
+    """Say that it is ready, if anybody listens; who does not looks from time to time."""
+    if config.supervisor is not None:
+        with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as teller:
+            teller.setblocking(False)
+            teller.sendto(config.runner_id.encode(), str(config.supervisor))
 
 
 async def _drain(service: Service, server: uvicorn.Server) -> None:

@@ -40,13 +40,14 @@ except ImportError:  # it is not made for every system
 FAILED = 3  # the exit status of a start that failed
 
 
-def run(config_file: Path) -> int:
+def run(config_file: Path, *, forked: bool = False) -> int:
     """Serve as a configuration says, until a signal; return the process's exit status."""
     journal = Journal(os.dup(2))
     try:
         config = read_config(config_file)
         start = perf_counter()
-        journal.event("loading", model=config.model, version=config.version, runner_id=config.runner_id)
+        facts = {"model": config.model, "version": config.version, "runner_id": config.runner_id}
+        journal.event("loading", **facts, start="fork" if forked else "fresh")
         integrity.verify(config.model_directory, config.files)
         description = read_description(config.model_directory)
         lacking = Lacking(description.directory, description.code, partial(_tell, journal))
