@@ -11,6 +11,7 @@ from model_platform_server.adapters.local.envoy_config import (
     bootstrap,
     cluster,
     cluster_name,
+    matches_of,
     route_configuration,
 )
 from model_platform_server.ports import RoutePlan
@@ -34,9 +35,14 @@ def _from_file(path: str) -> dict[str, Any]:
     return {"path_config_source": {"path": path}, "resource_api_version": "V3"}
 
 
-def _routes(*routes: dict[str, Any]) -> dict[str, Any]:
-    hosts = [{"name": "mp", "domains": ["*"], "routes": list(routes)}]
-    return {"@type": TYPE + "config.route.v3.RouteConfiguration", "name": "mp", "virtual_hosts": hosts}
+def _route(path: str, goal: dict[str, Any]) -> dict[str, Any]:
+    pattern = {"regex": "^/[!-.0-~]+/[!-.0-~]+/?"}
+    route = {
+        "@type": TYPE + "config.route.v3.Route",
+        "match": {"path_separated_prefix": path},
+        "route": {**goal, "regex_rewrite": {"pattern": pattern, "substitution": "/"}, "timeout": "35s"},
+    }
+    return {"action": {"name": "route", "typed_config": route}}
 
 
 def test_names_of_clusters_cannot_collide() -> None:
@@ -87,33 +93,27 @@ def test_a_deployment_and_its_runners() -> None:
 
 def test_routes_of_a_split_and_of_a_private_path() -> None:
     plan = RoutePlan(EndpointRef("dev", "churn"), {"v2": 10, "v1": 90, "v0": 0}, private={"v3": "/.parity/a-b_1"})
-    assert route_configuration([plan], 35.0) == _routes(
-        {
-            "match": {"path_separated_prefix": "/.parity/a-b_1"},
-            "route": {
-                "cluster": "dev_churn_v3",
-                "regex_rewrite": {"pattern": {"regex": r"^/\.parity/a\-b_1/?"}, "substitution": "/"},
-                "timeout": "35s",
-                "retry_policy": RETRIES,
-            },
-        },
-        {
-            "match": {"path_separated_prefix": "/dev/churn"},
-            "route": {
-                "weighted_clusters": {
-                    "clusters": [{"name": "dev_churn_v1", "weight": 90}, {"name": "dev_churn_v2", "weight": 10}]
-                },
-                "regex_rewrite": {"pattern": {"regex": "^/dev/churn/?"}, "substitution": "/"},
-                "timeout": "35s",
-                "retry_policy": RETRIES,
-            },
-        },
-    )
+    split = [{"name": "dev_churn_v1", "weight": 90}, {"name": "dev_churn_v2", "weight": 10}]
+    matches = matches_of(plan, 35.0)
+    assert matches == {
+        "map": {
+            "/.parity/a-b_1": _route("/.parity/a-b_1", {"cluster": "dev_churn_v3"}),
+            "/dev/churn": _route("/dev/churn", {"weighted_clusters": {"clusters": split}}),
+        }
+    }
+    path = {"@type": TYPE + "type.matcher.v3.HttpRequestHeaderMatchInput", "header_name": ":path"}
+    tree = {"input": {"name": "path", "typed_config": path}, "prefix_match_map": matches}
+    host = {"name": "mp", "domains": ["*"], "retry_policy": RETRIES, "matcher": {"matcher_tree": tree}}
+    assert route_configuration(matches) == {
+        "@type": TYPE + "config.route.v3.RouteConfiguration",
+        "name": "mp",
+        "virtual_hosts": [host],
+    }
 
 
 def test_routes_of_endpoints_without_traffic() -> None:
-    assert route_configuration([], 35.0) == _routes()
-    assert route_configuration([RoutePlan(EndpointRef("dev", "churn"), {"v1": 0})], 35.0) == _routes()
+    assert matches_of(RoutePlan(EndpointRef("dev", "churn"), {"v1": 0}), 35.0) == {"map": {}}
+    assert route_configuration(b"")["virtual_hosts"] == [{"name": "mp", "domains": ["*"], "retry_policy": RETRIES}]
 
 
 def test_the_part_that_never_changes() -> None:
@@ -179,7 +179,7 @@ def test_the_part_that_never_changes() -> None:
             ],
             "body_format": error("The gateway cannot read this request.", "invalid_request"),
         },
-        "rds": {"route_config_name": "mp", "config_source": _from_file("/state/gateway/rds.json")},
+        "rds": {"route_config_name": "mp", "config_source": _from_file("/state/gateway/rds.pb")},
         "http_filters": [{"name": "envoy.filters.http.router", "typed_config": router}],
     }
     limit = {
@@ -190,7 +190,7 @@ def test_the_part_that_never_changes() -> None:
     assert bootstrap(FILES, 8800, connections=100, server="model-platform") == {
         "node": {"id": "mp", "cluster": "mp"},
         "admin": {"address": {"pipe": {"path": "/state/sockets/gateway.admin", "mode": 0o600}}},
-        "dynamic_resources": {"cds_config": _from_file("/state/gateway/cds.json")},
+        "dynamic_resources": {"cds_config": _from_file("/state/gateway/cds.pb")},
         "static_resources": {
             "listeners": [
                 {

@@ -60,7 +60,7 @@ def _runs(pid: int) -> bool:
 def test_files_of_the_gateway_that_were_lost_are_made_again(harness: LocalHarness, small: SavedModel) -> None:
     url = bring_up(harness.target, plan(small))
     port = harness.target.gateway_url()
-    for name in ("rds.json", "cds.json", "routes.json"):
+    for name in ("rds.pb", "cds.pb", "routes.json"):
         (harness.state / "gateway" / name).write_text("")
     target = harness.another()
     with maintained(target):

@@ -36,13 +36,13 @@ def private_folder(path: Path) -> Path:
     return path
 
 
-def replace(path: Path, text: str) -> None:
+def replace(path: Path, content: str | bytes) -> None:
     """Put a file of mode 0600 in place by a move within its folder; raises as `storing` does."""
     with storing(path):
         descriptor, beside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         try:
-            with os.fdopen(descriptor, "w") as file:
-                file.write(text)
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(content.encode() if isinstance(content, str) else content)
             Path(beside).replace(path)
         except BaseException:
             Path(beside).unlink(missing_ok=True)
@@ -53,6 +53,13 @@ def read(path: Path) -> str | None:
     """The text of a file; None if it is not there."""
     with contextlib.suppress(FileNotFoundError, NotADirectoryError):
         return path.read_text()
+    return None
+
+
+def read_bytes(path: Path) -> bytes | None:
+    """What a file holds; None if it is not there."""
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        return path.read_bytes()
     return None
 
 

@@ -7,11 +7,11 @@ import json
 import logging
 import re
 import resource
-import socket
 import sys
 import threading
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import envoy
@@ -20,12 +20,13 @@ from pydantic import TypeAdapter
 
 from model_platform_core.errors import TargetUnavailableError
 from model_platform_core.refs import EndpointRef
-from model_platform_server.adapters.local import envoy_config, files, machine, processes, sockets
+from model_platform_server.adapters.local import envoy_config, envoy_wire, files, machine, processes
+from model_platform_server.adapters.local.envoy_admin import Admin
 from model_platform_server.adapters.local.envoy_config import CLUSTERS_SCOPE, ROUTES_SCOPE, Document, GatewayFiles
+from model_platform_server.adapters.local.loopback import free_port, is_free, who_listens
 from model_platform_server.adapters.local.processes import ProcessIdentity
 from model_platform_server.ports import RoutePlan
 
-PREFERRED_PORT = 8800
 _SERVER = "model-platform"
 _CONNECTIONS = 10_000
 _START_SECONDS = 30
@@ -36,12 +37,29 @@ _CONFIRM_EVERY, _CONFIRM_RARELY = 0.002, 0.1  # in the first second, and after i
 _REFUSED = re.compile(r"config update (?:rejected|failure): (?:in \S+, )?(.*?)(?:: \{|$)")
 _REASON = 400  # characters of Envoy's own words
 
-_plans = TypeAdapter(list[RoutePlan])
+_plans, _plan = TypeAdapter(list[RoutePlan]), TypeAdapter(RoutePlan)
 
 Clusters = Mapping[str, tuple[Path, ...]]
 """Deployments by name, and the sockets of those of their runners that take requests."""
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class _Cluster:
+    """A deployment as Envoy reads it."""
+
+    sockets: tuple[Path, ...]
+    encoded: bytes
+
+
+@dataclass(frozen=True)
+class _Route:
+    """An endpoint's traffic, as Envoy reads it, and as the next server does."""
+
+    plan: RoutePlan
+    encoded: bytes
+    written: bytes
 
 
 class Gateway:
@@ -61,14 +79,15 @@ class Gateway:
 
     def __init__(self, folder: Path, socket_folder: Path, *, port: int, seconds: float) -> None:
         self._files = GatewayFiles(folder, socket_folder / "gateway.admin")
+        self._admin = Admin(self._files.admin)
         files.private_folder(folder)
         self._wanted_port = port
         self._seconds = seconds
         self._lock = threading.RLock()
-        self._clusters: Clusters | None = None
+        self._clusters: dict[str, _Cluster] = {}
         self._refused_until, self._refusal = 0.0, TargetUnavailableError("")
         self._process = self._adopted()
-        self._routes = _read_routes(folder / "routes.json")
+        self._routes = {plan.ref: self._encoded(plan) for plan in _read_plans(self._plans)}
 
     # ---------------------------------------------------------------- address
 
@@ -82,7 +101,7 @@ class Gateway:
             kept = files.read(self._port_file)
             if kept is not None and kept.strip().isdigit() and self._wanted_port in (0, int(kept)):
                 return int(kept)
-            port = self._wanted_port or _free_port()
+            port = self._wanted_port or free_port()
             files.replace(self._port_file, f"{port}\n")
             return port
 
@@ -118,15 +137,18 @@ class Gateway:
     def _adopted(self) -> ProcessIdentity | None:
         """The Envoy that an earlier server started, also if that server died before it could write so down.
 
-        One that cannot be asked is ended: its folder was removed under it, or it has only just begun.
+        One that cannot be asked is ended: its folder was removed under it, or it has only just begun. And one that was
+        told something else than we tell, which it would never read again.
         """
         written = files.read(self._record)
         known = ProcessIdentity.model_validate_json(written) if written else None
-        if processes.alive(known):
-            return known
+        if known is not None and processes.alive(known):
+            if files.read(self._files.bootstrap) == self._bootstrap(self._port()):
+                return known
+            processes.end([known], grace=1)
         found = processes.running(lambda argument: argument == str(self._files.bootstrap))
         for identity in [one for several in found.values() for one in several]:
-            if self._live() and self._watches_here(identity):
+            if self._admin.live() and self._watches_here(identity):
                 return identity
             processes.kill(identity)
         return None
@@ -140,8 +162,8 @@ class Gateway:
         if problems := machine.check_machine():
             raise TargetUnavailableError(f"The gateway cannot run here: {problems[0]}.")
         for file in (self._files.clusters, self._files.routes):
-            if _resources(file) is None:
-                self._write(file, self._empty(file))
+            if _whole(file) is None:
+                files.replace(file, self._empty(file))
         for attempt in range(_PORTS, 0, -1):
             try:
                 self._start_on(self._port())
@@ -155,13 +177,12 @@ class Gateway:
         files.replace(self._record, self._process.model_dump_json())
 
     def _start_on(self, port: int) -> None:
-        if not _is_free(port):
+        if not is_free(port):
             raise TargetUnavailableError(
-                f"The gateway's port {port} is taken by {_who_listens(port)}; endpoints answer again when it is free.",
+                f"The gateway's port {port} is taken by {who_listens(port)}; endpoints answer again when it is free.",
                 hint=f"end that program, or write another port into {self._port_file} (all endpoint URLs change)",
             )
-        document = envoy_config.bootstrap(self._files, port, connections=_CONNECTIONS, server=_SERVER)
-        files.replace(self._files.bootstrap, json.dumps(document, indent=1))
+        files.replace(self._files.bootstrap, self._bootstrap(port))
         self._files.admin.unlink(missing_ok=True)
         # Without hot restart nothing of it lies outside of our folders, and any number of them live side by side.
         options = ["--disable-hot-restart", "--log-level", "warning", "--concurrency", str(_workers())]
@@ -175,18 +196,17 @@ class Gateway:
         _allow_many_connections(self._process.pid)
         self._wait_until_live(began)
 
+    def _bootstrap(self, port: int) -> str:
+        document = envoy_config.bootstrap(self._files, port, connections=_CONNECTIONS, server=_SERVER)
+        return json.dumps(document, indent=1)
+
     def _wait_until_live(self, began: int) -> None:
         def decided() -> bool:
-            return self._live() or not processes.alive(self._process)
+            return self._admin.live() or not processes.alive(self._process)
 
-        if not processes.wait_until(decided, _START_SECONDS, 0.005) or not self._live():
+        if not processes.wait_until(decided, _START_SECONDS, 0.005) or not self._admin.live():
             last = self._log_after(began)[-1:] or ["it wrote nothing to its log"]
             raise TargetUnavailableError(f"The gateway did not start: {last[0]}. Its log is {self._log}.")
-
-    def _live(self) -> bool:
-        with contextlib.suppress(OSError):
-            return sockets.ask(self._files.admin, "/ready")[1].strip() == "LIVE"
-        return False
 
     @property
     def _record(self) -> Path:
@@ -215,11 +235,12 @@ class Gateway:
             If Envoy refused it or does not run.
         """
         with self._lock:
-            self.ensure()
-            if clusters != self._clusters:
-                documents = [envoy_config.cluster(name, clusters[name]) for name in sorted(clusters)]
-                self._put(self._files.clusters, documents, CLUSTERS_SCOPE)
-                self._clusters = clusters
+            known = {}
+            for name in sorted(clusters):
+                kept = self._clusters.get(name)
+                known[name] = kept if kept and kept.sockets == clusters[name] else _cluster(name, clusters[name])
+            self._put(self._files.clusters, b"".join(one.encoded for one in known.values()), CLUSTERS_SCOPE)
+            self._clusters = known
 
     def refresh(self) -> None:
         """Bring the routes that another server wrote, perhaps of another version, up to what is known here."""
@@ -235,7 +256,7 @@ class Gateway:
             If Envoy refused it or does not run.
         """
         with self._lock:
-            routes = {**self._routes, plan.ref: plan}
+            routes = {**self._routes, plan.ref: self._encoded(plan)}
             if not plan.private and not any(plan.weights.values()):
                 del routes[plan.ref]
             self._set_routes(routes)
@@ -243,40 +264,45 @@ class Gateway:
     def withdraw(self, ref: EndpointRef, deployment: str) -> None:
         """Send nothing to a deployment any more, whatever its endpoint's route said."""
         with self._lock:
-            plan = self._routes.get(ref)
+            plan = self._routes[ref].plan if ref in self._routes else None
             if plan is not None and deployment in {*plan.weights, *plan.private}:
                 weights = {name: weight for name, weight in plan.weights.items() if name != deployment}
                 private = {name: path for name, path in plan.private.items() if name != deployment}
                 self.set_route(RoutePlan(ref, weights, private))
 
-    def _set_routes(self, routes: Mapping[EndpointRef, RoutePlan]) -> None:
-        plans = [routes[ref] for ref in sorted(routes)]
-        document = envoy_config.route_configuration(plans, self._seconds)
-        self._put(self._files.routes, [document], ROUTES_SCOPE)
+    def _set_routes(self, routes: Mapping[EndpointRef, _Route]) -> None:
+        self._put(self._files.routes, _route_resource(b"".join(one.encoded for one in routes.values())), ROUTES_SCOPE)
         if routes != self._routes:
-            files.replace(self._files.folder / "routes.json", _plans.dump_json(plans).decode())
+            files.replace(self._plans, b"[" + b",\n".join(one.written for one in routes.values()) + b"]")
             self._routes = dict(routes)
+
+    def _encoded(self, plan: RoutePlan) -> _Route:
+        matches = envoy_wire.encoded(envoy_config.matches_of(plan, self._seconds), envoy_wire.MATCHES)
+        return _Route(plan, matches, _plan.dump_json(plan))
+
+    @property
+    def _plans(self) -> Path:
+        """What the next server knows of the routes."""
+        return self._files.folder / "routes.json"
 
     def active(self, cluster: str) -> int:
         """How many requests a deployment is answering."""
-        name = f"cluster.{cluster}.upstream_rq_active"
-        with contextlib.suppress(OSError):
-            return int(self._statistics(f"^{re.escape(name)}$").get(name, "0"))
-        return 0
+        return self._admin.active(cluster)
 
     # ---------------------------------------------------------------- files
 
-    def _put(self, file: Path, resources: list[Document], scope: str) -> None:
+    def _put(self, file: Path, content: bytes, scope: str) -> None:
         """Replace a discovery file and wait until Envoy acts on it; the file stays as it was if Envoy refuses it.
 
         An Envoy that does neither is deaf: the folder that it watches is not this one any more. It is started again.
         """
         self.ensure()
-        before = _resources(file)
-        if before == resources:
+        before, wanted = files.read_bytes(file), envoy_wire.sealed(content)
+        if before == wanted:
             return
         refused, log_end = self._refused(scope), files.size(self._log)
-        version = self._write(file, resources)
+        files.replace(file, wanted)
+        version = envoy_wire.version(wanted)
         taken = self._taken(scope, version, refused)
         if taken is None and self._process is not None:
             log.warning("the gateway does not see its files; it is started again")
@@ -285,64 +311,55 @@ class Gateway:
             refused, log_end = 0, 0
             taken = self._taken(scope, version, refused)
         if not taken:
-            self._write(file, before if before is not None else self._empty(file))
+            files.replace(file, before if before is not None and envoy_wire.version(before) else self._empty(file))
             said = [found[1] for line in self._log_after(log_end) if (found := _REFUSED.search(line))]
             reason = said[-1][:_REASON].rstrip(" .") if said else "it did not take it in time"
             raise TargetUnavailableError(f"The gateway keeps what it had: {reason}.")
 
-    def _taken(self, scope: str, version: str, refused: int) -> bool | None:
+    def _taken(self, scope: str, version: str | None, refused: int) -> bool | None:
         """Whether Envoy took a version or refused it; None if neither comes."""
         began = time.monotonic()
         while (passed := time.monotonic() - began) < _CONFIRM_SECONDS:
             self.ensure()
-            with contextlib.suppress(OSError):
-                seen = self._statistics(f"^({re.escape(scope)}|cluster_manager)\\.")
-                known = seen.get(f"{scope}.version_text", "").strip('"') == version
-                if known and seen.get("cluster_manager.warming_clusters") == "0":
+            if seen := self._admin.seen(scope):
+                if seen.version == version and not seen.warming:
                     return True
-                if _refusals(seen, scope) > refused:
+                if seen.refusals > refused:
                     return False
             time.sleep(_CONFIRM_EVERY if passed < 1 else _CONFIRM_RARELY)
         return None
 
-    def _write(self, file: Path, resources: list[Document]) -> str:
-        version = str(time.time_ns())
-        files.replace(file, json.dumps({"version_info": version, "resources": resources}))
-        return version
-
-    def _empty(self, file: Path) -> list[Document]:
-        return [envoy_config.route_configuration([], self._seconds)] if file == self._files.routes else []
-
     def _refused(self, scope: str) -> int:
-        with contextlib.suppress(OSError):
-            return _refusals(self._statistics(f"^{re.escape(scope)}\\.update_"), scope)
-        return 0
+        seen = self._admin.seen(scope)
+        return seen.refusals if seen else 0
 
-    def _statistics(self, pattern: str) -> dict[str, str]:
-        _, text = sockets.ask(self._files.admin, f"/stats?filter={_quoted(pattern)}")
-        return dict(line.split(": ", 1) for line in text.splitlines() if ": " in line)
+    def _empty(self, file: Path) -> bytes:
+        return envoy_wire.sealed(_route_resource(b"") if file == self._files.routes else b"")
 
 
-def _quoted(pattern: str) -> str:
-    return "".join(letter if letter.isalnum() else f"%{ord(letter):02X}" for letter in pattern)
+def _cluster(name: str, sockets: tuple[Path, ...]) -> _Cluster:
+    return _Cluster(sockets, _resource(envoy_config.cluster(name, sockets)))
 
 
-def _refusals(seen: Mapping[str, str], scope: str) -> int:
-    return sum(int(seen.get(f"{scope}.update_{word}", "0")) for word in ("rejected", "failure"))
+def _route_resource(matches: bytes) -> bytes:
+    return _resource(envoy_config.route_configuration(matches))
 
 
-def _resources(file: Path) -> list[Document] | None:
-    with contextlib.suppress(ValueError):
-        text = files.read(file)
-        return json.loads(text)["resources"] if text else None
-    return None
+def _resource(document: Document) -> bytes:
+    return envoy_wire.encoded({"resources": document}, envoy_wire.DISCOVERY)
 
 
-def _read_routes(file: Path) -> dict[EndpointRef, RoutePlan]:
+def _whole(file: Path) -> bytes | None:
+    """A discovery file as it was written; None if there is none, or not all of it."""
+    found = files.read_bytes(file)
+    return found if found is not None and envoy_wire.version(found) else None
+
+
+def _read_plans(file: Path) -> list[RoutePlan]:
     """The routes as they were; none if nobody can read them: whoever reconciles asks for them again."""
     with contextlib.suppress(ValueError):
-        return {plan.ref: plan for plan in _plans.validate_json(files.read(file) or "[]")}
-    return {}
+        return _plans.validate_json(files.read_bytes(file) or b"[]")
+    return []
 
 
 def _workers() -> int:
@@ -355,44 +372,3 @@ def _allow_many_connections(pid: int) -> None:
         with contextlib.suppress(OSError, ValueError):
             _, hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)
             resource.prlimit(pid, resource.RLIMIT_NOFILE, (hard, hard))
-
-
-# ---------------------------------------------------------------- ports
-
-
-def _free_port() -> int:
-    """8800 if nobody has it, else one near it: outside of those that the system gives away by itself."""
-    for port in (*range(PREFERRED_PORT, PREFERRED_PORT + 100), 0):
-        with contextlib.suppress(OSError), _bound(port) as probe:
-            return int(probe.getsockname()[1])
-    raise TargetUnavailableError("This machine has no free port on 127.0.0.1 for the gateway.")
-
-
-def _bound(port: int) -> socket.socket:
-    probe = socket.socket()
-    try:
-        probe.setsockopt(
-            socket.SOL_SOCKET, socket.SO_REUSEADDR, 1
-        )  # else a port that was ours a moment ago seems taken
-        probe.bind(("127.0.0.1", port))
-        probe.listen(1)
-    except OSError:
-        probe.close()
-        raise
-    return probe
-
-
-def _is_free(port: int) -> bool:
-    with contextlib.suppress(OSError), _bound(port):
-        return True
-    return False
-
-
-def _who_listens(port: int) -> str:
-    with contextlib.suppress(psutil.Error):
-        for connection in psutil.net_connections("tcp"):
-            if connection.status == psutil.CONN_LISTEN and connection.laddr and connection.laddr.port == port:
-                if connection.pid:
-                    return f"{psutil.Process(connection.pid).name()} (process {connection.pid})"
-                break
-    return "another program"
