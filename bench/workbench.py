@@ -1,0 +1,100 @@
+"""What all groups have: where they lie, how often they measure, and what becomes of what they found."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from bench import machine
+from bench.figures import FIGURES
+from bench.home import Home
+from bench.load import Load
+from bench.outcomes import Measurement, Outcome, outcome
+from bench.peers import Peers
+from bench.progress import Progress
+from bench.results import Results
+from bench.rounds import Measure, in_rounds
+from bench.table import line
+
+Found = Mapping[str, Outcome]
+_FIGURES = {figure.key: figure for figure in FIGURES}
+
+
+@dataclass
+class Bench:
+    """The surroundings of a run.
+
+    `rounds` is how many quiet ones a number needs, `retries` how many more are tried for that. With `quick` everything
+    is smaller: to see whether it works.
+    """
+
+    folder: Path
+    results: Results
+    rounds: int
+    retries: int
+    seconds: int
+    quick: bool
+    lock: Path
+    progress: Progress
+
+    def home(self, name: str) -> Home:
+        """A home of its own for a group; what an interrupted run left of it is ended."""
+        left = Home(self.folder / name)
+        left.remove()
+        return Home(self.folder / name)
+
+    def peers(self, home: Home) -> Peers:
+        """The peers, whose servers count as ours where noise is looked for."""
+        peers = Peers(self.folder, self.lock, home.mark)
+        peers.make(self.progress)
+        return peers
+
+    def load(self, home: Home) -> Load:
+        """The load that wrk makes."""
+        return Load(self.folder, home.mark, self.seconds)
+
+    def due(self, *keys: str) -> bool:
+        """Whether one of these figures is still to be measured."""
+        return not self.results.complete(list(keys))
+
+    def row(self, keys: Sequence[str], measure: Callable[[], Found]) -> None:
+        """Measure figures, unless they are there; tell and keep what came out, trouble too."""
+        if not self.due(*keys):
+            return
+        try:
+            found = measure()
+        except Exception as error:  # noqa: BLE001 - the other rows are measured all the same
+            log = self.folder / "trouble.log"
+            with log.open("a") as file:
+                traceback.print_exc(file=file)
+            words = str(error).strip().splitlines() or [type(error).__name__]
+            found = dict.fromkeys(keys, Outcome(trouble=words[-1][:300]))
+        for key in keys:
+            self.results.put(key, found[key])
+            self.progress.line(line(_FIGURES[key], found[key]))
+
+    def in_rounds(self, measures: Mapping[str, Measure]) -> dict[str, list[Measurement]]:
+        """All of them in shuffled rounds."""
+        taken = in_rounds(measures, self.rounds, self.retries, self.progress)
+        if self.quick:  # whether it works shows beside other work too
+            return {name: [replace(one, others=0.0) for one in each] for name, each in taken.items()}
+        return taken
+
+    def outcome(self, ours: Sequence[Measurement], peer: Sequence[Measurement] | None = None) -> Outcome:
+        """Both sides of a figure."""
+        return outcome(ours, peer, self.rounds)
+
+    def watched(self, home: Home, measure: Callable[[], float]) -> Measurement:
+        """A number, the milliseconds of processor time that all of ours took meanwhile, and how quiet it was.
+
+        What is not a child of this process has to run from `home`.
+        """
+        before = self._used(home)
+        with machine.Watch(home.mark) as watch:
+            value = measure()
+        return Measurement(value, max(0.0, self._used(home) - before) * 1000, watch.others)
+
+    def _used(self, home: Home) -> float:
+        return machine.processor_seconds(home.processes())
