@@ -16,7 +16,9 @@ from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
 import yaml
+from packaging.markers import default_environment
 from packaging.requirements import InvalidRequirement, Requirement
+from packaging.specifiers import InvalidSpecifier, Specifier
 from packaging.utils import canonicalize_name, parse_wheel_filename
 
 from model_platform.capture import wheels
@@ -24,6 +26,7 @@ from model_platform.capture.distributions import Stamp, stamp_of_installed
 from model_platform.capture.indexes import configured_indexes, indexes_by_package
 from model_platform.capture.packages import origin_of
 from model_platform_core.environments import LOCK_FILE, WHEELS_FOLDER, EnvironmentRecord, PackageOrigin, Source
+from model_platform_core.requirements import RequirementLine
 
 
 def pinned(names: Iterable[str]) -> list[str]:
@@ -151,7 +154,7 @@ def _demanded(folder: Path) -> Iterator[tuple[str, PackageOrigin | None]]:
             packed = parse_wheel_filename(wheel.name)
             yield f"{packed[0]}=={packed[1]}", _of_wheel(wheel, PurePosixPath(line).as_posix())
         elif name := _name(line):
-            wanted = Requirement(line)
+            wanted = Requirement(RequirementLine.split(line).wanted)
             if repository := re.fullmatch(r"git\+([^#]+)@([0-9a-f]{40})(?:#subdirectory=(.+))?", wanted.url or ""):
                 location, commit, inside = repository.groups()
                 yield line, PackageOrigin(source=Source.GIT, location=location, commit=commit, subdirectory=inside)
@@ -181,7 +184,7 @@ def _is_local(name: str) -> bool:
 def _name(line: str) -> str | None:
     """The package that a line names; None for an option, a path, and what else is no requirement."""
     try:
-        return canonicalize_name(Requirement(line).name)
+        return canonicalize_name(Requirement(RequirementLine.split(line).wanted).name)
     except InvalidRequirement:
         return None
 
@@ -208,15 +211,21 @@ def _mend_requirements(folder: Path, record: EnvironmentRecord) -> None:
 
 
 def _requirements(name: str, extras: set[str]) -> list[Requirement]:
-    found = []
-    for text in importlib.metadata.distribution(name).requires or []:
+    found, here = [], {key: str(value) for key, value in default_environment().items()}
+    for line in map(RequirementLine.split, importlib.metadata.distribution(name).requires or []):
         try:
-            requirement = Requirement(text)
-        except InvalidRequirement:
+            if any(line.applies(here, _fulfils, extra) for extra in extras):
+                found.append(Requirement(line.wanted))
+        except ValueError:  # no requirement that anybody can read
             continue
-        if requirement.marker is None or any(requirement.marker.evaluate({"extra": extra}) for extra in extras):
-            found.append(requirement)
     return found
+
+
+def _fulfils(version: str, asked: str) -> bool | None:
+    try:
+        return Specifier(asked).contains(version, prereleases=True)
+    except InvalidSpecifier:
+        return None
 
 
 def _version(name: str) -> str | None:

@@ -11,11 +11,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from packaging.requirements import InvalidRequirement, Requirement
+from packaging.requirements import InvalidRequirement
 from packaging.utils import canonicalize_name
 
 from model_platform_core.environments import PackageOrigin
 from model_platform_server.adapters.local import installed, processes
+from model_platform_server.adapters.local.requirements import applies, required
 
 _ASK = (
     "import json, sys, sysconfig;"
@@ -48,7 +49,7 @@ class Interpreter:
     def version_of(self, line: str, also: Iterable[str] = ()) -> str | None:
         """Which version it has of the package that a requirement names; None if it has none."""
         try:
-            found = installed.find(Requirement(line).name, [*also, *self.paths])
+            found = installed.find(required(line).name, [*also, *self.paths])
         except InvalidRequirement:
             return None
         return found.version if found else None
@@ -97,10 +98,10 @@ def _abi(abi: str, platform: str) -> str:
 
 def _fulfilled(line: str, origins: Mapping[str, PackageOrigin], paths: list[str]) -> bool:
     try:
-        wanted = Requirement(line)
-    except InvalidRequirement:
+        wanted, counts = required(line), applies(line)
+    except ValueError:  # no requirement that anybody can read
         return False
-    if wanted.marker is not None and not wanted.marker.evaluate():
+    if not counts:
         return True
     found = installed.find(wanted.name, paths)
     if found is None or not wanted.specifier.contains(found.version, prereleases=True):

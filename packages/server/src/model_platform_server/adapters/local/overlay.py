@@ -11,12 +11,12 @@ from collections.abc import Callable, Iterator
 from importlib import metadata
 from pathlib import Path
 
-from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from model_platform_core.errors import EnvironmentFailedError
 from model_platform_server.adapters.local import files, interpreters
 from model_platform_server.adapters.local.interpreters import Interpreter
+from model_platform_server.adapters.local.requirements import applies, required
 from model_platform_server.adapters.local.uv import Uv
 
 _DISTRIBUTION = "model-platform-runner"
@@ -103,13 +103,11 @@ def _modules(source: Path) -> list[Path]:
 
 def _closure(requirements: list[str]) -> Iterator[metadata.Distribution]:
     """The distributions that requirements mean in our own environment, and what those need."""
-    waiting = [Requirement(line) for line in requirements]
+    waiting = [required(line) for line in requirements if applies(line)]
     seen: set[tuple[str, str]] = set()
     while waiting:
         wanted = waiting.pop()
         extras = wanted.extras or {""}
-        if wanted.marker is not None and not any(wanted.marker.evaluate({"extra": extra}) for extra in ("", *extras)):
-            continue
         new = {(canonicalize_name(wanted.name), extra) for extra in extras} - seen
         if not new:
             continue
@@ -117,11 +115,7 @@ def _closure(requirements: list[str]) -> Iterator[metadata.Distribution]:
         if not any(name == canonicalize_name(wanted.name) for name, _ in seen):
             yield distribution
         seen |= new
-        for line in distribution.requires or []:
-            needed = Requirement(line)
-            if needed.marker is None or any(needed.marker.evaluate({"extra": extra}) for extra in extras):
-                needed.marker = None
-                waiting.append(needed)
+        waiting += [required(line) for line in distribution.requires or [] if applies(line, extras)]
 
 
 def _lay(distribution: metadata.Distribution, goal: Path) -> None:

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import yaml
+from packaging.markers import default_environment
 from packaging.requirements import InvalidRequirement, Requirement
+from packaging.specifiers import InvalidSpecifier, Specifier
 from packaging.utils import canonicalize_name
 
 from model_platform_core.environments import EnvironmentRecord, PackageOrigin, Source
 from model_platform_core.errors import EnvironmentFailedError
+from model_platform_core.requirements import RequirementLine
 from model_platform_core.values import digest_of
 from model_platform_server.adapters.local import files
 from model_platform_server.ports import RunnerPlan
@@ -40,6 +43,8 @@ class Needs:
         The version's folder, in which the lock's wheels lie.
     origins
         By package name, where those came from that are meant, as far as that was recorded.
+    native
+        Whether the runner loads it without MLflow.
     """
 
     python: str
@@ -47,6 +52,13 @@ class Needs:
     lock: EnvironmentRecord | None = None
     folder: Path | None = field(default=None, compare=False)
     origins: Mapping[str, PackageOrigin] = field(default_factory=dict)
+    native: bool = field(default=False, compare=False)
+
+    @property
+    def libraries(self) -> frozenset[str]:
+        """The packages that its runner imports, by name, and others beside; MLflow only if it needs that."""
+        names = {name for line in self.lines if (name := named(line))}
+        return frozenset(names - _MLFLOW if self.native else names)
 
     @property
     def key(self) -> str:
@@ -89,19 +101,39 @@ def needs_of(plan: RunnerPlan) -> Needs:
     described = _yaml(folder / "MLmodel")
     flavors = described.get("flavors") or {}
     if record and record.locked and (_NATIVE in flavors or _MLFLOW & {named(line) for line in record.packages}):
-        return Needs(record.minor, record.packages, record, folder, record.origins)
+        return Needs(record.minor, record.packages, record, folder, record.origins, _NATIVE in flavors)
     lines = list(record.packages) if record and record.packages else _lines_of(folder)
     python = record.python if record else _python_of(folder)
     lines = _for_runner(lines, native=_NATIVE in flavors, mlflow=described.get("mlflow_version"))
     origins = record.origins if record else {}
-    return Needs(".".join(python.split(".")[:2]), tuple(sorted(set(lines))), folder=folder, origins=origins)
+    minor = ".".join(python.split(".")[:2])
+    return Needs(minor, tuple(sorted(set(lines))), folder=folder, origins=origins, native=_NATIVE in flavors)
 
 
 def named(line: str) -> str | None:
     """The package that a line asks for, in its canonical spelling; None for an option."""
     try:
-        return canonicalize_name(Requirement(line).name)
+        return canonicalize_name(required(line).name)
     except InvalidRequirement:
+        return None
+
+
+def required(line: str) -> Requirement:
+    """What a line asks for, without its marker; raises InvalidRequirement for what asks for no package."""
+    return Requirement(RequirementLine.split(line).wanted)
+
+
+def applies(line: str, extras: Iterable[str] = ("",)) -> bool:
+    """Whether a line's marker counts here, for one of the extras; raises ValueError if nobody can read it."""
+    here = {key: str(value) for key, value in default_environment().items()}
+    read = RequirementLine.split(line)
+    return any(read.applies(here, _fulfils, extra) for extra in extras)
+
+
+def _fulfils(version: str, asked: str) -> bool | None:
+    try:
+        return Specifier(asked).contains(version, prereleases=True)
+    except InvalidSpecifier:
         return None
 
 
@@ -110,7 +142,7 @@ def _for_runner(lines: list[str], *, native: bool, mlflow: str | None) -> list[s
     kept = [line for line in lines if named(line) != "mlflow"]
     if native:
         return kept
-    asked = next((str(Requirement(line).specifier) for line in lines if named(line) == "mlflow"), None)
+    asked = next((str(required(line).specifier) for line in lines if named(line) == "mlflow"), None)
     version = asked if asked is not None else f"=={mlflow}" if mlflow else ""
     names = {named(line) for line in kept}
     return kept + [
