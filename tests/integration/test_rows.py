@@ -26,7 +26,7 @@ from model_platform_runner.description import read_description
 from model_platform_runner.documents.describe import row_schema
 from model_platform_runner.documents.example import example_rows
 from model_platform_runner.errors import CallError
-from model_platform_runner.inputs import join
+from model_platform_runner.batch import join
 from model_platform_runner.predictor import prepare_for
 
 

@@ -14,9 +14,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from model_platform_runner.batch import join
 from model_platform_runner.contracts import input_contract
 from model_platform_runner.errors import CallError
-from model_platform_runner.inputs import MlflowColumns, join
+from model_platform_runner.inputs import MlflowColumns
 from model_platform_runner.predictor import frame_builder
 from model_platform_runner.values import Misfit, read_values
 

@@ -60,24 +60,32 @@ class Answers(Protocol):
 class ArrayAnswers:
     """An array; the names are those of its second axis, for protocols that name things."""
 
-    def __init__(self, array: Array, names: Sequence[str] | None = None) -> None:
+    def __init__(self, array: Array, names: Sequence[str] | None = None, values: list[Any] | None = None) -> None:
         self.array = array
-        self.names = list(names) if names and array.ndim == 2 and array.shape[1] == len(names) else None
+        self.names = names if names and array.ndim == 2 and array.shape[1] == len(names) else None
         self.rows = len(array)
+        self._values = values
+
+    @property
+    def values(self) -> list[Any]:
+        """The array as lists of Python's own values."""
+        if self._values is None:
+            self._values = self.array.tolist()
+        return self._values
 
     def part(self, start: int, stop: int) -> "ArrayAnswers":
         """Return the answers to some of the rows."""
-        return ArrayAnswers(self.array[start:stop], self.names)
+        return ArrayAnswers(self.array[start:stop], self.names, self.values[start:stop])
 
     def records(self) -> list[Any]:
         """Return a record per line: the names with their values, or the line as the prediction."""
         if self.names:
-            return [dict(zip(self.names, row, strict=True)) for row in self.array.tolist()]
-        return [{PREDICTION: value} for value in self.array.tolist()]
+            return [dict(zip(self.names, row, strict=True)) for row in self.values]
+        return [{PREDICTION: value} for value in self.values]
 
     def predictions(self) -> Any:
-        """Return the array."""
-        return self.array
+        """Return the array, as lists."""
+        return self.values
 
     def tensors(self) -> dict[str, Array]:
         """Return one tensor."""

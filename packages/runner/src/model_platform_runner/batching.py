@@ -9,10 +9,12 @@ is no timer: nobody waits for company.
 - Any other call runs in one thread beside the loop, which stays free for health checks; what arrives meanwhile is the
   next batch. Which calls are quick is learnt from the calls themselves.
 
-If a joined call fails, its requests are run one by one, so that only the guilty one gets the error.
+If a joined call fails, its requests are run one by one, so that only the guilty one gets the error. So it is if the
+rows of one of them do not fit: those of several calls are read together.
 """
 
 import asyncio
+import resource
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -21,13 +23,15 @@ from queue import SimpleQueue
 from time import perf_counter
 
 from model_platform_runner.answers import Answers
-from model_platform_runner.inputs import Batch, join
+from model_platform_runner.batch import Batch, join
+from model_platform_runner.errors import CallError
 
 QUICK_SECONDS = 0.001
 HELD_UP_SECONDS = 0.02
 _FIRST_DOUBT = 32
 _LONGEST_DOUBT = 1 << 16
 JOINED_ROWS = 256
+_THREAD: int | None = getattr(resource, "RUSAGE_THREAD", None)
 
 Predict = Callable[[Batch], Answers]
 
@@ -36,13 +40,17 @@ class ModelError(Exception):
     """The model raised something. Only the name of its type is kept: text and traceback may hold rows."""
 
 
-Outcome = Answers | ModelError
+Outcome = Answers | ModelError | CallError
+Done = Callable[[Outcome, float], None]
+"""Takes what came out, and the seconds that the call of the model took that it comes from."""
 
 
 @dataclass(slots=True)
 class _Request:
     batch: Batch
-    future: "asyncio.Future[Answers]"
+    done: Done
+    deadline: float
+    settled: bool = False
 
 
 class Line:
@@ -56,9 +64,11 @@ class Line:
         Rows are independent: requests may be joined into one call.
     on_loop
         Quick calls may run on the loop's thread.
+    seconds
+        How long a request may take, from when it came into the line.
     """
 
-    def __init__(self, predict: Predict, *, joining: bool, on_loop: bool) -> None:
+    def __init__(self, predict: Predict, *, joining: bool, on_loop: bool, seconds: float) -> None:
         self.joining = joining
         self.calls = 0
         self._predict = predict
@@ -66,19 +76,62 @@ class Line:
         self._quick_rows = 0  # up to how many rows a call is quick, as far as is known
         self._untrusted = 0  # how many quick calls it takes until one may run on the loop again
         self._doubt = _FIRST_DOUBT
+        self._seconds = seconds
         self._loop = asyncio.get_running_loop()
         self._waiting: deque[_Request] = deque()
+        self._unsettled: deque[_Request] = deque()  # the oldest first; some of them may be settled by now
+        self._timer: asyncio.TimerHandle | None = None
         self._scheduled = False
         self._busy = False
         self._work: SimpleQueue[list[_Request]] = SimpleQueue()
         threading.Thread(target=self._serve, name="model", daemon=True).start()
 
-    def submit(self, batch: Batch) -> "asyncio.Future[Answers]":
-        """Put a request into the line; its future ends with the answers or a :class:`ModelError`."""
+    @property
+    def quick(self) -> bool:
+        """Whether a call that comes now is answered in a moment: the model is called on the loop, if with few rows."""
+        return self._on_loop and not self._busy and not self._untrusted and self._quick_rows > 0
+
+    def submit(self, batch: Batch, done: Done) -> None:
+        """Put a request into the line; ``done`` is called on the loop, never before this returns.
+
+        It gets the answers, a :class:`ModelError`, or a :class:`CallError`: rows that do not fit (422), or
+        ``exceeds_time`` (504).
+        """
+        request = _Request(batch, done, perf_counter() + self._seconds)
+        self._waiting.append(request)
+        self._unsettled.append(request)
+        if self._timer is None:
+            self._timer = self._loop.call_later(self._seconds, self._expire)
+        if not self._busy and not self._scheduled:
+            self._schedule()
+
+    async def answer(self, batch: Batch) -> Answers:
+        """Put a request into the line and wait for its answers; raises what ``submit`` gives to ``done``."""
         future: asyncio.Future[Answers] = self._loop.create_future()
-        self._waiting.append(_Request(batch, future))
-        self._schedule()
-        return future
+
+        def done(outcome: Outcome, _seconds: float) -> None:
+            if future.done():
+                return  # nobody waits any more
+            if isinstance(outcome, ModelError | CallError):
+                future.set_exception(outcome)
+            else:
+                future.set_result(outcome)
+
+        self.submit(batch, done)
+        return await future
+
+    def _expire(self) -> None:
+        """End what has taken too long; one timer for all, since all of them may take as long."""
+        self._timer = None
+        now = perf_counter()
+        while self._unsettled and (self._unsettled[0].settled or self._unsettled[0].deadline <= now):
+            request = self._unsettled.popleft()
+            if not request.settled:
+                request.settled = True
+                late = f"The model did not answer within {self._seconds:g} seconds."
+                request.done(CallError(504, "exceeds_time", late), 0.0)
+        if self._unsettled:
+            self._timer = self._loop.call_later(self._unsettled[0].deadline - now, self._expire)
 
     def _learn(self, rows: int, seconds: float) -> None:
         """Take note of how long a call of so many rows took.
@@ -119,8 +172,8 @@ class Line:
             if taken and (alone or rows + request.batch.rows > JOINED_ROWS):
                 break
             self._waiting.popleft()
-            if request.future.done():
-                continue  # it took too long, or its caller is gone
+            if request.settled:
+                continue  # it took too long
             taken.append(request)
             rows += request.batch.rows
             if alone:
@@ -129,15 +182,14 @@ class Line:
 
     def _settle(self, requests: Sequence[_Request], outcomes: Sequence[Outcome], seconds: float) -> None:
         self._busy = False
-        self.calls += 1
+        self.calls += not all(isinstance(each, CallError) for each in outcomes)
         self._learn(sum(each.batch.rows for each in requests), seconds)
         for request, outcome in zip(requests, outcomes, strict=True):
-            if request.future.done():
-                continue
-            if isinstance(outcome, ModelError):
-                request.future.set_exception(outcome)
-            else:
-                request.future.set_result(outcome)
+            if not request.settled:
+                request.settled = True
+                request.done(outcome, seconds)
+        while self._unsettled and self._unsettled[0].settled:
+            self._unsettled.popleft()
         self._schedule()
 
     def _serve(self) -> None:
@@ -148,8 +200,20 @@ class Line:
 
 
 def _timed(predict: Predict, requests: Sequence[_Request]) -> tuple[list[Outcome], float]:
-    start = perf_counter()
-    return _outcomes(predict, [each.batch for each in requests]), perf_counter() - start
+    """The outcomes, and the seconds that the model took: without those in which others had the processor."""
+    start, before = perf_counter(), _usage()
+    outcomes = _outcomes(predict, [each.batch for each in requests])
+    seconds = perf_counter() - start
+    if seconds > QUICK_SECONDS and before is not None:
+        after = _usage()
+        if after is not None and after.ru_nivcsw > before.ru_nivcsw:
+            seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return outcomes, seconds
+
+
+def _usage() -> resource.struct_rusage | None:
+    """What this thread has used, and how often the processor was taken away from it, as far as the system tells."""
+    return resource.getrusage(_THREAD) if _THREAD is not None else None
 
 
 def _outcomes(predict: Predict, batches: Sequence[Batch]) -> list[Outcome]:
@@ -164,10 +228,10 @@ def _outcomes(predict: Predict, batches: Sequence[Batch]) -> list[Outcome]:
 def _together(predict: Predict, batches: Sequence[Batch]) -> list[Outcome] | None:
     try:
         batch = join(batches)
-    except ValueError:
-        return None  # tensors of different shapes, tables of different columns
+    except (ValueError, CallError):
+        return None  # tensors of different shapes, tables of different columns, rows that do not fit
     answers = _attempt(predict, batch)
-    if isinstance(answers, ModelError) or answers.rows != batch.rows:
+    if isinstance(answers, ModelError | CallError) or answers.rows != batch.rows:
         return None
     parts: list[Outcome] = []
     start = 0
@@ -180,5 +244,7 @@ def _together(predict: Predict, batches: Sequence[Batch]) -> list[Outcome] | Non
 def _attempt(predict: Predict, batch: Batch) -> Outcome:
     try:
         return predict(batch)
+    except CallError as error:
+        return error  # its rows do not fit
     except BaseException as error:  # noqa: BLE001 - a model may raise anything, SystemExit too
         return ModelError(type(error).__name__)

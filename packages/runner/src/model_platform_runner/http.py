@@ -1,10 +1,11 @@
 """The little of HTTP that stands between ASGI and what a runner does."""
 
 import asyncio
-import os
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
+from http import HTTPStatus
+from random import Random
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -12,11 +13,13 @@ from model_platform_runner.answers import encode
 from model_platform_runner.errors import CallError, malformed
 
 Scope = dict[str, Any]
+Headers = dict[bytes, bytes]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 JSON = b"application/json"
+_STATUS_LINES = {one.value: f"HTTP/1.1 {one.value} {one.phrase}\r\n".encode() for one in HTTPStatus}
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
@@ -51,13 +54,40 @@ async def send_response(send: Send, response: Response, headers: list[tuple[byte
     await send({"type": "http.response.body", "body": response.body})
 
 
-def request_id(headers: dict[bytes, bytes]) -> bytes:
-    """Return the caller's request id if it has a harmless form, or else a new one."""
-    given = headers.get(b"x-request-id", b"")
-    return given if _REQUEST_ID.fullmatch(given) else os.urandom(8).hex().encode()
+def header_lines(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
+    """Return headers as they go over the wire."""
+    return b"".join([b"%b: %b\r\n" % header for header in headers])
 
 
-async def read_body(headers: dict[bytes, bytes], receive: Receive, limit: int, seconds: float) -> bytes:
+def whole_response(response: Response, lines: bytes) -> bytes:
+    """Return an answer with a body as it goes over the wire, with lines of headers besides its own."""
+    status, body = _STATUS_LINES[response.status], response.body
+    if response.headers:
+        lines += header_lines(response.headers)
+    return b"%bcontent-type: %b\r\ncontent-length: %d\r\n%b\r\n%b" % (
+        status,
+        response.content_type,
+        len(body),
+        lines,
+        body,
+    )
+
+
+class RequestIds:
+    """Ids of requests: the caller's own where it has a harmless form, or else new ones, unlikely to come twice."""
+
+    def __init__(self) -> None:
+        self._random = Random()  # noqa: S311 - no secret; seeded by the system: siblings that were forked draw others
+
+    def of(self, headers: Headers) -> bytes:
+        """Return the id of a request."""
+        given = headers.get(b"x-request-id")
+        if given is not None and _REQUEST_ID.fullmatch(given):
+            return given
+        return b"%016x" % self._random.getrandbits(64)
+
+
+async def read_body(headers: Headers, receive: Receive, limit: int, seconds: float) -> bytes:
     """Read a body of at most ``limit`` bytes.
 
     Raises
@@ -66,8 +96,8 @@ async def read_body(headers: dict[bytes, bytes], receive: Receive, limit: int, s
         413 for a larger one, announced or not; 408 for one that does not arrive in time.
     """
     announced = headers.get(b"content-length", b"0")
-    if announced.isdigit() and int(announced) > limit:
-        raise _too_large(limit)
+    if announced.isdigit():
+        check_size(int(announced), limit)
     chunks: list[bytes] = []
     size = 0
     with _Deadline(seconds):
@@ -77,8 +107,7 @@ async def read_body(headers: dict[bytes, bytes], receive: Receive, limit: int, s
                 raise malformed("The caller went away before the body was there.")
             chunks.append(message.get("body", b""))
             size += len(chunks[-1])
-            if size > limit:
-                raise _too_large(limit)
+            check_size(size, limit)
             if not message.get("more_body"):
                 return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
@@ -105,7 +134,7 @@ class _Deadline:
             self._task.cancel()
 
 
-def check_content_type(headers: dict[bytes, bytes], accepted: tuple[str, ...] = ("application/json",)) -> str:
+def check_content_type(headers: Headers, accepted: tuple[str, ...] = ("application/json",)) -> str:
     """Return the media type of a request's body.
 
     Raises
@@ -114,7 +143,10 @@ def check_content_type(headers: dict[bytes, bytes], accepted: tuple[str, ...] = 
         415 for any other than those accepted (browsers send those to other sites only after asking), and for
         compressed bodies.
     """
-    media, _, parameters = headers.get(b"content-type", b"").decode("latin-1").lower().partition(";")
+    given = headers.get(b"content-type", b"")
+    if given == JSON and b"content-encoding" not in headers:
+        return "application/json"  # as nearly everybody sends it; every protocol takes it
+    media, _, parameters = given.decode("latin-1").lower().partition(";")
     charset = parameters.partition("charset=")[2].strip().strip('"')
     if media.strip() not in accepted or (charset and charset not in ("utf-8", "utf8", "us-ascii")):
         wanted = " or ".join(accepted)
@@ -124,7 +156,7 @@ def check_content_type(headers: dict[bytes, bytes], accepted: tuple[str, ...] = 
     return media.strip()
 
 
-def check_origin(headers: dict[bytes, bytes], url: str) -> None:
+def check_origin(headers: Headers, url: str) -> None:
     """Refuse (403) requests that a page of another site makes a browser send."""
     given = headers.get(b"origin")
     if given is None:
@@ -143,5 +175,7 @@ def _port(scheme: str) -> int:
     return 443 if scheme == "https" else 80
 
 
-def _too_large(limit: int) -> CallError:
-    return CallError(413, "exceeds_body", f"The body is larger than {limit} bytes: send the rows in several calls.")
+def check_size(size: int, limit: int) -> None:
+    """Refuse (413) a body of more than so many bytes."""
+    if size > limit:
+        raise CallError(413, "exceeds_body", f"The body is larger than {limit} bytes: send the rows in several calls.")

@@ -1,12 +1,14 @@
 """What a model takes, from its MLflow signature: the check that every protocol's rows go through."""
 
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any, Protocol
 
 import numpy as np
 
+from model_platform_runner.batch import Batch, Table
 from model_platform_runner.columns import Column
 from model_platform_runner.errors import CallError, Problem, invalid_input
 from model_platform_runner.values import Array, Misfit, Spec, object_array, read_values
@@ -16,29 +18,7 @@ _SHOWN_NAME = 60  # characters of a caller's own column name that an answer repe
 _SHOWN_PROBLEMS = 20
 _INTEGERS = ("long", "integer")
 _NESTED = ("array", "object", "map")
-
-
-@dataclass(slots=True)
-class Batch:
-    """Checked rows: one array per column, all of ``rows`` entries along their first axis."""
-
-    columns: dict[str, Array]
-    rows: int
-    params: dict[str, Any] | None = None
-
-
-def join(batches: Sequence[Batch]) -> Batch:
-    """Return one batch with the rows of several that came through the same contract.
-
-    Raises
-    ------
-    ValueError
-        They do not fit together: other columns, tensors of other shapes.
-    """
-    if any(each.columns.keys() != batches[0].columns.keys() for each in batches):
-        raise ValueError("batches of different columns")
-    columns = {name: np.concatenate([each.columns[name] for each in batches]) for name in batches[0].columns}
-    return Batch(columns, sum(each.rows for each in batches))
+_NUMBERS = frozenset({int, float})
 
 
 class Named(Protocol):
@@ -79,6 +59,12 @@ class Field:
         """MLflow's name of the type."""
         return str(self.spec["type"])
 
+    @property
+    def is_double(self) -> bool:
+        """Whether it is a 64-bit float that must be there, for the model as for its callers."""
+        held = self.column is None or (self.column.is_number and self.column.dtype == "float64")
+        return self.type == "double" and self.required and held
+
     def read(self, values: Sequence[Any]) -> Array:
         """Return values as an array, or raise :class:`Misfit`."""
         if self.column is not None:
@@ -94,18 +80,60 @@ class NamedColumns:
     def __init__(self, fields: Sequence[Field], row_limit: int) -> None:
         self.fields = tuple(fields)
         self.names = frozenset(each.name for each in fields)
+        self.all_doubles = all(each.is_double for each in fields)
         self._required = frozenset(each.name for each in fields if each.required)
         self._row_limit = row_limit
+        self._width = len(self.fields)
+        self._in_order = _getter([each.name for each in fields])
 
     def read_rows(self, rows: list[Any]) -> Batch:
-        """Read rows: objects by column name, or lists in the order of the signature."""
+        """Read rows: objects by column name, or lists in the order of the signature.
+
+        Rows that have just the columns of the table are read when their batch is first looked at.
+        """
         check_size(len(rows), self._row_limit)
+        if (whole := self._whole(rows)) is not None:
+            return Batch(None, len(rows), table=Table(self, whole))
         if set(map(type, rows)) == {list}:
             rows = self._by_name(rows)
-        if not all(type(row) is dict and row.keys() == self.names for row in rows):
-            self._check_names(enumerate(rows))
+        self._check_names(enumerate(rows))
         given = self._given(rows)
         return self._read({each.name: [row.get(each.name) for row in rows] for each in given}, len(rows))
+
+    def _whole(self, rows: list[Any]) -> list[Sequence[Any]] | None:
+        """The values of each row in the order of the signature, if no row has other columns or lacks one."""
+        kind, width = type(rows[0]), self._width
+        if kind not in (list, dict) or any(type(row) is not kind or len(row) != width for row in rows):
+            return None
+        try:
+            return rows if kind is list else list(map(self._in_order, rows))
+        except KeyError:
+            return None
+
+    def read_table(self, table: Table) -> dict[str, Array]:
+        """Return the columns of rows that have all of them.
+
+        Raises
+        ------
+        CallError
+            Values do not fit their columns (422).
+        """
+        columns = dict(zip((each.name for each in self.fields), map(list, zip(*table.rows, strict=True)), strict=True))
+        return self._read(columns, len(table.rows)).columns
+
+    def read_matrix(self, table: Table) -> Array:
+        """Return rows of which all values are required 64-bit floats as one array [rows, columns].
+
+        Raises
+        ------
+        CallError
+            Values do not fit their columns (422).
+        """
+        for row in table.rows:
+            if not _NUMBERS.issuperset(map(type, row)):
+                self.read_table(table)  # which says what is wrong where
+                break
+        return np.array(table.rows, dtype=np.float64)
 
     def read_columns(self, columns: dict[str, list[Any]]) -> Batch:
         """Read whole columns by name."""
@@ -282,6 +310,13 @@ def only(columns: dict[str, list[Any]]) -> list[Any]:
         raise invalid_input("This model takes a single input.")
     (values,) = columns.values()
     return values
+
+
+def _getter(names: Sequence[str]) -> Callable[[dict[str, Any]], Sequence[Any]]:
+    """What takes the values of these columns out of an object, in this order."""
+    if len(names) > 1:
+        return itemgetter(*names)
+    return lambda row: [row[name] for name in names]
 
 
 def _problem(field: str, row: int | None, problem: str) -> Problem:

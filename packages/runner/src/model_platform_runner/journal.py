@@ -2,7 +2,8 @@
 
 import asyncio
 import select
-from datetime import datetime, timezone
+import time
+from functools import lru_cache
 from os import write
 
 import orjson
@@ -24,6 +25,7 @@ class Journal:
         self._poll = select.poll()
         self._poll.register(descriptor, select.POLLOUT)
         self._lines: list[bytes] = []
+        self._calls: list[tuple[float, str, str | None, int, int, float, bytes]] = []  # not written as lines yet
         self._loop: asyncio.AbstractEventLoop | None = None
         self._scheduled = False
         self.dropped = 0
@@ -34,12 +36,19 @@ class Journal:
 
     def event(self, event: str, **facts: object) -> None:
         """Write what happened to the runner itself, at once."""
-        self._add({"event": event, "at": _now(), **facts})
+        self._write_calls()
+        self._add({"event": event, "at": _moment(time.time()), **facts})
         self.flush()
 
-    def call(self, **facts: object) -> None:
-        """Note a call: method, path template, status, rows, milliseconds, request id."""
-        self._add({"event": "call", "at": _now(), **facts})
+    def call(self, method: str, path: str | None, status: int, rows: int, seconds: float, request_id: bytes) -> None:
+        """Note a call: method, path template (None for an unknown one), status, rows, seconds, request id.
+
+        Texts are taken as they are: methods, templates and ids hold no character that JSON would write otherwise.
+        """
+        if len(self._calls) + len(self._lines) >= _KEPT_LINES:
+            self.dropped += 1
+            return
+        self._calls.append((time.time(), method, path, status, rows, seconds, request_id))
         if self._loop is None:
             self.flush()
         elif not self._scheduled:
@@ -49,6 +58,7 @@ class Journal:
     def flush(self) -> None:
         """Write what is collected, as far as the reader takes it."""
         self._scheduled = False
+        self._write_calls()
         lines, self._lines = self._lines, []
         start = 0
         while start < len(lines):
@@ -60,6 +70,16 @@ class Journal:
                 self.dropped += len(lines) - start
                 return
             start = stop
+
+    def _write_calls(self) -> None:
+        """Make lines of the calls: together, since a line of each at its time would cost more than some answers."""
+        calls, self._calls = self._calls, []
+        for at, method, path, status, rows, seconds, request_id in calls:
+            where = "null" if path is None else f'"{path}"'
+            self._lines.append(
+                f'{{"event":"call","at":"{_moment(at)}","method":"{method}","path":{where},"status":{status},'
+                f'"rows":{rows},"ms":{seconds * 1000:.3f},"request_id":"{request_id.decode()}"}}\n'.encode()
+            )
 
     def _add(self, line: dict[str, object]) -> None:
         if len(self._lines) >= _KEPT_LINES:
@@ -78,5 +98,11 @@ class Journal:
         return True
 
 
-def _now() -> str:
-    return datetime.now(timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+def _moment(seconds: float) -> str:
+    whole, fraction = divmod(seconds, 1)
+    return f"{_to_the_second(int(whole))}.{int(fraction * 1000):03}Z"
+
+
+@lru_cache(maxsize=4)
+def _to_the_second(seconds: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))

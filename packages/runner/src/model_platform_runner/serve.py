@@ -8,14 +8,16 @@ import socket
 from collections.abc import Iterator
 from pathlib import Path
 from time import perf_counter
+from typing import Any
 
 import uvicorn
 
+from model_platform_runner import http
+from model_platform_runner.application import Application
 from model_platform_runner.config import Address, Config
 from model_platform_runner.errors import StartError
-from model_platform_runner.http import Application
 from model_platform_runner.service import Service
-from model_platform_runner.transport import WholeAnswers
+from model_platform_runner.transport import WholeAnswers, connections
 
 _BACKLOG = 2048
 _KEEP_ALIVE_SECONDS = 3900  # longer than a gateway keeps idle connections, so that it is never we who end one
@@ -74,7 +76,7 @@ def _bind_path(path: Path) -> socket.socket:
     return listener
 
 
-async def serve(service: Service, application: Application, control: Application) -> None:
+async def serve(service: Service, application: Application, control: http.Application) -> None:
     """Serve until SIGTERM or SIGINT, then finish what is held."""
     config, journal = service.config, service.journal
     loop = asyncio.get_running_loop()
@@ -83,7 +85,8 @@ async def serve(service: Service, application: Application, control: Application
         loop.add_signal_handler(number, stop.set)
     listeners = {place: bind(place) for place in (config.socket, config.control_socket)}
     inodes = {place: place.stat().st_ino for place in listeners if isinstance(place, Path)}
-    calls, controls = _server(application), _server(control)
+    calls = _server(application, connections(service, application))
+    controls = _server(control, WholeAnswers)
     tasks = [
         asyncio.create_task(calls.serve([listeners[config.socket]])),
         asyncio.create_task(controls.serve([listeners[config.control_socket]])),
@@ -124,7 +127,7 @@ async def _drain(service: Service, server: uvicorn.Server) -> None:
     seen, quiet_since = -1, perf_counter()
     while perf_counter() < deadline:
         state = server.server_state
-        if state.tasks or state.total_requests != seen:
+        if state.tasks or service.metrics.in_flight or state.total_requests != seen:
             seen, quiet_since = state.total_requests, perf_counter()
         wanted = _QUIET_SECONDS if state.connections else 2 * _STEP_SECONDS
         if perf_counter() - quiet_since >= wanted:
@@ -132,11 +135,11 @@ async def _drain(service: Service, server: uvicorn.Server) -> None:
         await asyncio.sleep(_STEP_SECONDS)
 
 
-def _server(application: Application) -> _Server:
+def _server(application: http.Application, protocol: Any) -> _Server:
     return _Server(
         uvicorn.Config(
             application,
-            http=WholeAnswers,
+            http=protocol,
             ws="none",
             lifespan="off",
             interface="asgi3",

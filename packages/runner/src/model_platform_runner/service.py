@@ -1,6 +1,5 @@
 """What one runner holds while it serves: the model, the line in front of it, who may call, what is counted."""
 
-import asyncio
 import platform
 import sys
 from collections.abc import Sequence
@@ -9,11 +8,8 @@ from datetime import datetime, timezone
 from typing import Any
 
 from model_platform_runner import __version__
-from model_platform_runner.answers import Answers
-from model_platform_runner.batching import Line, ModelError
+from model_platform_runner.batching import Line
 from model_platform_runner.config import Config
-from model_platform_runner.errors import CallError
-from model_platform_runner.inputs import Batch
 from model_platform_runner.journal import Journal
 from model_platform_runner.metrics import Metrics
 from model_platform_runner.predictor import Predictor
@@ -36,24 +32,6 @@ class Service:
     line: Line
     draining: bool = False
     started: str = field(default_factory=lambda: datetime.now(timezone.utc).isoformat(timespec="seconds"))
-
-    async def answer(self, batch: Batch) -> Answers:
-        """Put rows through the model.
-
-        Raises
-        ------
-        CallError
-            ``failed_prediction`` (500) with the type of what the model raised; ``exceeds_time`` (504).
-        """
-        future = self.line.submit(batch)
-        seconds = self.config.limits.seconds
-        timer = asyncio.get_running_loop().call_later(seconds, _expire, future, seconds)
-        try:
-            return await future
-        except ModelError as error:
-            raise CallError(500, "failed_prediction", f"The model failed: {error}.") from None
-        finally:
-            timer.cancel()
 
     def metrics_text(self) -> str:
         """Return all metrics in Prometheus' text format."""
@@ -81,12 +59,8 @@ class Service:
             "flavor": predictor.flavor,
             "method": predictor.method,
             "path": predictor.path,
+            "path_note": predictor.note,
             "batching": self.line.joining,
             "python": platform.python_version(),
             "libraries": {name: version for name, version in versions.items() if version},
         }
-
-
-def _expire(future: "asyncio.Future[Answers]", seconds: float) -> None:
-    if not future.done():
-        future.set_exception(CallError(504, "exceeds_time", f"The model did not answer within {seconds:g} seconds."))

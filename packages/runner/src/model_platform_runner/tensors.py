@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from model_platform_runner.batch import Batch
 from model_platform_runner.columns import missing_value
 from model_platform_runner.errors import CallError, invalid_input
-from model_platform_runner.inputs import WHOLE, Batch, check_size, listed, only, sentence
+from model_platform_runner.inputs import WHOLE, check_size, listed, only, sentence
 from model_platform_runner.values import Array, Misfit, object_array, read_dates, read_exactly, read_values
 
 

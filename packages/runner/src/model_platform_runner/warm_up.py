@@ -36,4 +36,4 @@ async def warm_up(service: Service, rows: list[Any]) -> Answers | None:
 
 
 async def _answered(service: Service, batch: Any) -> Answers:
-    return await asyncio.wait_for(service.line.submit(batch), service.config.limits.seconds)
+    return await asyncio.wait_for(service.line.answer(batch), service.config.limits.seconds)

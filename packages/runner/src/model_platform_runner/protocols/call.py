@@ -7,8 +7,9 @@ from typing import Any
 import orjson
 
 from model_platform_runner.answers import Answers
+from model_platform_runner.batch import Batch
 from model_platform_runner.errors import CallError, malformed
-from model_platform_runner.inputs import Batch, InputContract
+from model_platform_runner.inputs import InputContract
 
 
 @dataclass(slots=True)

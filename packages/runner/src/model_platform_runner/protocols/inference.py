@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 
 from model_platform_runner.answers import Answers, datatype, encode
-from model_platform_runner.inputs import Batch, InputContract, NamedColumns
+from model_platform_runner.batch import Batch
+from model_platform_runner.inputs import InputContract, NamedColumns
 from model_platform_runner.protocols.call import Call, Read, decode_object, unfit
 from model_platform_runner.tensors import Tensors
 from model_platform_runner.values import Array, object_array

@@ -4,8 +4,9 @@ import csv
 import io
 from typing import Any
 
+from model_platform_runner.batch import Batch
 from model_platform_runner.errors import malformed
-from model_platform_runner.inputs import Batch, InputContract, NamedColumns
+from model_platform_runner.inputs import InputContract, NamedColumns
 from model_platform_runner.protocols.call import Call, Read, decode_object, read_inputs, unfit
 from model_platform_runner.values import Misfit, Spec, read_values
 
