@@ -138,7 +138,11 @@ class ForkServer:
             self._door.close()
             for descriptor in self._children:
                 os.close(descriptor)
-            _settle_in(configuration)
+            try:
+                _settle_in(configuration)
+            except OSError as error:
+                _send(connection, {"failed": error.strerror or type(error).__name__})
+                raise
             connection.settimeout(_WORD_SECONDS)
             _send(connection, {"pid": os.getpid(), "ticks": _ticks()})
             if connection.recv(1) == WORD:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from model_platform_core.environments import EnvironmentRecord
 from model_platform_core.errors import EnvironmentFailedError, StorageUnavailableError
-from model_platform_core.values import Observed
+from model_platform_core.values import Observed, digest_of
 from model_platform_server.adapters.local import files, locked, processes
 from model_platform_server.adapters.local.interpreters import Interpreter, interpreter, own
 from model_platform_server.adapters.local.requirements import Needs, named, needs_of
@@ -34,6 +34,10 @@ class Environment:
 
     interpreter: Interpreter
     paths: tuple[str, ...] = ()
+
+    def stamp(self) -> str:
+        """Another one after anything was installed, removed or replaced in the folders in which modules are found."""
+        return digest_of([[path, _changed(Path(path))] for path in (*self.paths, *self.interpreter.paths)])
 
 
 class Description(Observed):
@@ -240,6 +244,12 @@ def end_builds(folder: Path) -> int:
     ]
     processes.end(found, grace=0)
     return len(found)
+
+
+def _changed(path: Path) -> int:
+    with contextlib.suppress(OSError):
+        return path.stat().st_mtime_ns
+    return 0
 
 
 def _not_too_old(found: Environment) -> Environment:

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import psutil
@@ -48,8 +48,15 @@ def thread_environment(cpu: float) -> dict[str, str]:
     return dict.fromkeys(_THREADS, str(max(1, round(cpu))))
 
 
-def start(command: Sequence[str], *, environment: Mapping[str, str], directory: Path, log: Path) -> ProcessIdentity:
-    """Start a process in a session of its own, with this environment alone, writing to `log`.
+def start(
+    command: Sequence[str],
+    *,
+    environment: Mapping[str, str],
+    directory: Path,
+    log: Path,
+    descriptors: Collection[int] = (),
+) -> ProcessIdentity:
+    """Start a process in a session of its own, with this environment and these descriptors alone, writing to `log`.
 
     Raises
     ------
@@ -66,6 +73,7 @@ def start(command: Sequence[str], *, environment: Mapping[str, str], directory: 
             stdout=descriptor,
             stderr=descriptor,
             start_new_session=True,
+            pass_fds=descriptors,
         )
     finally:
         os.close(descriptor)
@@ -76,6 +84,11 @@ def start(command: Sequence[str], *, environment: Mapping[str, str], directory: 
 def identity_of(pid: int) -> ProcessIdentity:
     """The process that has this pid now."""
     return ProcessIdentity(pid=pid, started=_look(pid)[0])
+
+
+def identity_from(pid: int, ticks: str) -> ProcessIdentity:
+    """A process by what it says of itself on Linux: its start, as field 22 of its `stat` has it."""
+    return ProcessIdentity(pid=pid, started=f"{_boot()}:{ticks}")
 
 
 def alive(identity: ProcessIdentity | None) -> bool:

@@ -23,9 +23,11 @@ from model_platform_core.errors import (
 )
 from model_platform_core.values import Observed, digest_of
 from model_platform_server.adapters.local import files, processes, sockets
+from model_platform_server.adapters.local.fork_servers import RUNNER_LOG, Start
 from model_platform_server.adapters.local.metrics import Figures, read_figures
 from model_platform_server.adapters.local.processes import ProcessIdentity
 from model_platform_server.adapters.local.settings import CallLimits, Patience
+from model_platform_server.adapters.local.watch import Watch
 from model_platform_server.ports import RunnerPlan
 
 _TAIL_LINES = 20
@@ -36,14 +38,15 @@ _MINUTE = 60.0
 class Surroundings:
     """What all runners of a target share.
 
-    `command` gives the command line and environment for a plan and a file, in an environment that was built (by its
-    hash) or in the borrowed one (None).
+    `start` starts a runner for a plan and a file, in an environment that was built (by its hash) or in the borrowed one
+    (None).
     """
 
     sockets: Path
     revoked: Path
     url: Callable[[], str]
-    command: Callable[[RunnerPlan, Path, str | None], tuple[list[str], dict[str, str]]]
+    start: Callable[[RunnerPlan, Path, str | None], Start]
+    watch: Watch
     limits: CallLimits
     patience: Patience
 
@@ -103,6 +106,7 @@ class Runner:
         name = f"{plan.ref}/{plan.deployment.name}/{self.id}"
         self._short = around.sockets / hashlib.sha256(name.encode()).hexdigest()[:16]
         self.figures: deque[tuple[float, Figures]] = deque()
+        self._start: Start | None = None
         self._looked = 0.0
         self._heard = 0.0
 
@@ -121,7 +125,7 @@ class Runner:
     @property
     def log(self) -> Path:
         """What it wrote."""
-        return self._folder / "runner.log"
+        return self._folder / RUNNER_LOG
 
     @property
     def configuration_file(self) -> Path:
@@ -136,7 +140,7 @@ class Runner:
     @property
     def starting(self) -> bool:
         """Whether it is coming up now."""
-        return not self.record.ready and processes.alive(self.record.process)
+        return self._start is not None or (not self.record.ready and processes.alive(self.record.process))
 
     @property
     def gone(self) -> bool:
@@ -154,12 +158,16 @@ class Runner:
                 self._note(process=known)
             elif identity != known:
                 processes.kill(identity)
+        if known is not None:
+            self._around.watch.tell_of_end(known)
 
     def step(self, now: float, may_start: Callable[[], bool]) -> None:
         """Do what is due: start it, find it ready, or deal with its end."""
         if self.record.failure is not None or self.gone:
             return
-        if processes.alive(self.record.process):
+        if self._start is not None:
+            self._settle(self._start)
+        elif processes.alive(self.record.process):
             if self.record.leaves_by is not None:
                 if now > self.record.leaves_by:
                     self.kill()
@@ -168,7 +176,7 @@ class Runner:
         elif self.record.process is not None:
             self._died(now)
         elif not now < self.record.not_before <= now + self._around.patience.longest_pause and may_start():
-            self._start(now)
+            self._begin(now)
 
     def look_after(self, now: float) -> None:
         """Look at its memory and whether it still answers; both take a moment, so not at every step."""
@@ -184,6 +192,7 @@ class Runner:
 
     def leave(self, now: float) -> None:
         """Tell it to finish what it holds and end."""
+        self._cancel()
         if self.record.leaves_by is None:
             self._note(leaves_by=now + self._around.patience.grace)
             if self.record.process is not None:
@@ -196,29 +205,48 @@ class Runner:
 
     def forget(self) -> None:
         """Remove what is left of it."""
+        self._cancel()
         for path in (self.socket, self.control_socket):
             path.unlink(missing_ok=True)
         shutil.rmtree(self._folder, ignore_errors=True)
 
     # ---------------------------------------------------------------- start
 
-    def _start(self, now: float) -> None:
+    def _begin(self, now: float) -> None:
         files.private_folder(self._folder)
-        try:
-            command, environment = self._around.command(self.plan, self.configuration_file, self.record.home)
+        with self._told():
             files.replace(self.configuration_file, json.dumps(self._configuration(), indent=1))
             for path in (self.socket, self.control_socket):
                 path.unlink(missing_ok=True)
             # Noted before and after: whoever finds the first note alone looks for the process by its configuration.
             self._note(process=None, began=now, ready=False, ended_for=None, log_offset=files.size(self.log))
-            identity = processes.start(command, environment=environment, directory=self._folder, log=self.log)
+            self._start = self._around.start(self.plan, self.configuration_file, self.record.home)
+            self._settle(self._start)
+
+    def _settle(self, start: Start) -> None:
+        """Note the process, if it is there by now, and let it begin."""
+        with self._told():
+            identity = start.identity()
+            if identity is not None:
+                self._note(process=identity)
+                start.go()
+                self._start = None
+                self._around.watch.tell_of_end(identity)
+
+    @contextlib.contextmanager
+    def _told(self) -> Iterator[None]:
+        """What keeps it from starting becomes its failure."""
+        try:
+            yield
         except OSError as error:
-            message = f"The runner cannot be started: {error.strerror}."
-            self._fail(Failure(code=StartFailedError.code, message=message))
+            self._fail(Failure(code=StartFailedError.code, message=f"The runner cannot be started: {error.strerror}."))
         except FailedError as error:
             self._fail(Failure(code=error.code, message=error.message, hint=error.hint))
-        else:
-            self._note(process=identity)
+
+    def _cancel(self) -> None:
+        if self._start is not None:
+            self._start.cancel()
+            self._start = None
 
     def _configuration(self) -> dict[str, Any]:
         plan, spec = self.plan, self.plan.deployment
@@ -238,6 +266,7 @@ class Runner:
             "audience": str(plan.ref),
             "public_keys": dict(plan.public_keys),
             "revoked_file": str(self._around.revoked),
+            "supervisor": str(self._around.watch.path),
             "limits": asdict(self._around.limits),
             "url": f"{self._around.url()}/{plan.ref}",
         }
@@ -328,6 +357,7 @@ class Runner:
         )
 
     def _fail(self, failure: Failure) -> None:
+        self._cancel()
         self._note(process=None, ready=False, failure=failure)
 
     # ---------------------------------------------------------------- log and record

@@ -23,6 +23,12 @@ class Patience:
 
     ready: float = 120.0
     """For a runner to be ready, before it is given up."""
+    fork: float = 10.0
+    """For a fork server to fork, before a runner is started without it."""
+    imports: float = 60.0
+    """The same where it has to import first."""
+    idle: float = 600.0
+    """A fork server without runners and orders stays for so long."""
     drain: float = 35.0
     """For requests that a deployment holds when it goes; longer than a call may take."""
     grace: float = 35.0

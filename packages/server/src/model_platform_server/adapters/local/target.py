@@ -26,12 +26,15 @@ from model_platform_core.zones import Amount
 from model_platform_server.adapters.local import files, machine, metrics, processes, sockets
 from model_platform_server.adapters.local.deployment import Deployment, read_plan
 from model_platform_server.adapters.local.environments import Environments, end_builds
+from model_platform_server.adapters.local.fork_servers import FORK_SERVERS, ForkServers, Launch, Start
 from model_platform_server.adapters.local.gateway import Clusters, Gateway
 from model_platform_server.adapters.local.logs import read_logs
 from model_platform_server.adapters.local.overlay import Overlays, main_file
 from model_platform_server.adapters.local.own import Moves
+from model_platform_server.adapters.local.requirements import needs_of
 from model_platform_server.adapters.local.runner import Surroundings
 from model_platform_server.adapters.local.settings import CallLimits, EnvironmentPolicy, Patience
+from model_platform_server.adapters.local.watch import Watch
 from model_platform_server.ports import Observation, RoutePlan, RunnerPlan
 from model_platform_server.settings import OwnEnvironments
 
@@ -71,11 +74,14 @@ class LocalTarget:
         self._moves = Moves(self._environments, policy)
         self._overlays = Overlays(self._state / "overlays")
         socket_folder = sockets.socket_folder(self._state)
+        self._watch = Watch(socket_folder / "supervisor")
+        self._fork_servers = ForkServers(self._state / FORK_SERVERS, socket_folder, self._watch, patience)
         self._around = Surroundings(
             sockets=socket_folder,
             revoked=self._state / "revoked.json",
             url=lambda: self._gateway.url,
-            command=self._command,
+            start=self._start,
+            watch=self._watch,
             limits=limits,
             patience=patience,
         )
@@ -141,14 +147,15 @@ class LocalTarget:
 
     def observe(self, ref: EndpointRef) -> dict[str, Observation]:
         """The deployments of an endpoint that exist here."""
+        self._watch.look()
         found = self._of(ref)
         with self._warned():
             self._advance(found)
         return {one.plan.deployment.name: self._moves.told(one, one.observation()) for one in found}
 
-    def wait(self, ref: EndpointRef, seconds: float) -> None:  # noqa: ARG002 - every change wakes whoever waits
-        """Return when a runner has become ready or ended, or a moment has passed."""
-        time.sleep(min(seconds, 0.02))
+    def wait(self, ref: EndpointRef, seconds: float) -> None:  # noqa: ARG002 - what happens to any wakes all
+        """Return when a runner has started, become ready or ended since this thread observed."""
+        self._watch.wait(seconds)
 
     def libraries(self, ref: EndpointRef, deployment: str, *, successor: bool = False) -> Mapping[str, str]:
         """Versions of the libraries that a deployment's runner said it serves with."""
@@ -247,12 +254,15 @@ class LocalTarget:
 
     def prune_environments(self) -> list[EnvironmentInfo]:
         """Remove what neither a live nor a warm deployment uses."""
-        return self._moves.prune(self._every())
+        pruned = self._moves.prune(self._every())
+        self._fork_servers.end_useless()
+        return pruned
 
     def end(self) -> None:
         """Give up what is being made; runners and gateway go on."""
         self._moves.end()
         self._overlays.end()
+        self._watch.end()
 
     def revoke(self, token_ids: Sequence[str]) -> None:
         """Write the list that runners look at."""
@@ -364,8 +374,8 @@ class LocalTarget:
                 log.warning("what runs cannot be looked after: %s", error)
             self._trouble = error.message
 
-    def _command(self, plan: RunnerPlan, configuration: Path, home: str | None) -> tuple[list[str], dict[str, str]]:
-        """How a runner is started: its model's Python, the overlay, and an environment without anything of ours."""
+    def _start(self, plan: RunnerPlan, configuration: Path, home: str | None) -> Start:
+        """Start a runner in its model's Python, with the overlay and without anything of our own environment."""
         environment = self._moves.environment(plan, home)
         python = environment.interpreter
         overlay = self._overlays.make(python, lambda _words: None)
@@ -373,7 +383,12 @@ class LocalTarget:
         variables = processes.allowed_environment() | processes.thread_environment(plan.deployment.resources.cpu)
         if environment.paths:
             variables["PYTHONPATH"] = ":".join(environment.paths)
-        return [str(python.python), *safe, str(main_file(overlay)), str(configuration)], variables
+        command = (str(python.python), *safe, str(main_file(overlay)))
+        known = self._get(plan.ref, plan.deployment.name)
+        needs = known.needs if known else needs_of(plan)
+        return self._fork_servers.begin(
+            Launch(configuration, command, variables, needs.libraries, stamp=environment.stamp())
+        )
 
     def _may_start(self) -> bool:
         """Whether another runner may come up beside those that do: after a reboot not all at once."""
@@ -439,7 +454,8 @@ def stop_everything(state_directory: Path, grace: float = 10.0) -> int:
 def _mentions(state: Path) -> Callable[[str], bool]:
     """Whether an argument of a process is a file that we start processes with."""
     runners, gateway = f"{state / 'deployments'}/", str(state / "gateway" / "bootstrap.json")
-    return lambda argument: argument.startswith(runners) or argument == gateway
+    fork_servers = f"{state / FORK_SERVERS}/"
+    return lambda argument: argument.startswith((runners, fork_servers)) or argument == gateway
 
 
 def _json(text: str) -> Any:
