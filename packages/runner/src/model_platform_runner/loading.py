@@ -5,14 +5,19 @@ import os
 import pickle
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from model_platform_runner.answers import Names
+from model_platform_runner.boosters import FLAVORS, load_booster
+from model_platform_runner.compiled import Declined
 from model_platform_runner.contracts import input_contract
 from model_platform_runner.description import Description
+from model_platform_runner.direct import direct_call
 from model_platform_runner.errors import StartError
 from model_platform_runner.inputs import AnyRows, Field, MlflowColumns, NamedColumns, UnnamedColumn
+from model_platform_runner.paths import quickest
 from model_platform_runner.predictor import Predictor, prepare_for
 
 _PATHS = ("pickled_model", "data", "model_path", "python_model", "model_code_path", "code")
@@ -33,7 +38,12 @@ def load(description: Description, row_limit: int) -> Predictor:
         _check_paths(description.flavors)
         if "sklearn" in description.flavors:
             return _load_sklearn(description, row_limit)
-        return _load_pyfunc(description, row_limit)
+        if not any(name in description.flavors for name in FLAVORS):
+            return _load_pyfunc(description, row_limit)
+        try:
+            return load_booster(description, row_limit, _read_model)
+        except Declined as declined:
+            return replace(_load_pyfunc(description, row_limit), note=str(declined))
     except StartError:
         raise
     except BaseException as error:
@@ -71,7 +81,7 @@ def _load_sklearn(description: Description, row_limit: int) -> Predictor:
         contract.joinable = False  # their dtypes are found from the values that come together
     fitted_on_array = hasattr(model, "n_features_in_") and not hasattr(model, "feature_names_in_")
     path, prepare = prepare_for(contract, rows=rows, matrices=fitted_on_array)
-    return Predictor(
+    own = Predictor(
         flavor="sklearn",
         method=method,
         contract=contract,
@@ -82,6 +92,7 @@ def _load_sklearn(description: Description, row_limit: int) -> Predictor:
         as_outputs=_as_outputs(description),
         on_loop=True,
     )
+    return quickest(own, model, description)
 
 
 def _load_pyfunc(description: Description, row_limit: int) -> Predictor:
@@ -93,8 +104,10 @@ def _load_pyfunc(description: Description, row_limit: int) -> Predictor:
     model = pyfunc.load_model(str(description.directory))
     rows = description.published.rows
     contract = input_contract(description.inputs, row_limit, rows)
+    quick = model.predict
     if rows:
         model.metadata.signature = None  # MLflow would force its own dtypes upon what is restored here
+        quick = direct_call(model)
     elif isinstance(contract, NamedColumns):
         contract = MlflowColumns(contract.fields, row_limit)
     lists = isinstance(contract, UnnamedColumn) and description.from_type_hint
@@ -102,7 +115,7 @@ def _load_pyfunc(description: Description, row_limit: int) -> Predictor:
     params = {each["name"]: each for each in description.params or ()}
 
     def call(data: Any, given: dict[str, Any] | None) -> Any:
-        return model.predict(data, params=given) if given else model.predict(data)
+        return model.predict(data, params=given) if given else quick(data)
 
     return Predictor(
         flavor="pyfunc",

@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 
 from model_platform_runner.answers import Answers, Names, answers_from
+from model_platform_runner.batch import Batch
 from model_platform_runner.description import Rows
-from model_platform_runner.inputs import WHOLE, Batch, Field, InputContract, NamedColumns, UnnamedColumn
+from model_platform_runner.inputs import WHOLE, Field, InputContract, NamedColumns, UnnamedColumn
 from model_platform_runner.tables import described_table
 from model_platform_runner.tensors import Tensors
-from model_platform_runner.values import Spec
+from model_platform_runner.values import Array, Spec
 
 Prepare = Callable[[Batch], Any]  # a batch in the form that the model wants
 Call = Callable[[Any, dict[str, Any] | None], Any]  # the model itself: input, parameters of the call
@@ -20,7 +21,9 @@ Call = Callable[[Any, dict[str, Any] | None], Any]  # the model itself: input, p
 
 @dataclass(frozen=True)
 class Predictor:
-    """A loaded model. ``path`` names the form of its input, for /info.
+    """A loaded model. ``path`` names the way it answers, for /info, and ``note`` tells why not a quicker one.
+
+    ``fast`` answers in the model's place where there is a proven way to; what it returns None for, the model is asked.
 
     ``output_names`` are for the columns of a matrix, or for each of several outputs; ``as_outputs`` tells what a list
     of as many arrays as there are rows holds: one for each output, or one for each row (None: nobody knows).
@@ -36,10 +39,14 @@ class Predictor:
     as_outputs: bool | None = None
     on_loop: bool = False  # whether a quick call may run on the event loop's own thread
     params: dict[str, Spec] = field(default_factory=dict)
+    fast: Callable[[Batch], Array | None] | None = None
+    note: str = ""
 
     def predict(self, batch: Batch) -> Answers:
         """Return the model's answers; whatever the model raises passes through."""
-        result = self.call(self.prepare(batch), batch.params)
+        result = self.fast(batch) if self.fast else None
+        if result is None:
+            result = self.call(self.prepare(batch), batch.params)
         return answers_from(result, self.output_names, rows=batch.rows, as_outputs=self.as_outputs)
 
 
@@ -69,7 +76,7 @@ def frame_builder(fields: Sequence[Field], *, for_mlflow: bool = False) -> Prepa
 
 def matrix(batch: Batch) -> Any:
     """Return the columns side by side as one array [rows, columns]."""
-    return np.column_stack(list(batch.columns.values()))
+    return batch.matrix
 
 
 def whole(batch: Batch) -> Any:

@@ -5,8 +5,9 @@ import importlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from model_platform_runner.batch import Batch
 from model_platform_runner.description import Rows
-from model_platform_runner.inputs import WHOLE, Batch, Field, NamedColumns, UnnamedColumn
+from model_platform_runner.inputs import WHOLE, Field, NamedColumns, UnnamedColumn
 from model_platform_runner.values import Array
 
 Build = Callable[[Batch], Any]

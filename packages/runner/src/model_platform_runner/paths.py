@@ -1,0 +1,123 @@
+"""Which way a model answers: the quickest that has proven itself, else the model's own call."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from model_platform_runner.bare import without_names
+from model_platform_runner.batch import Batch
+from model_platform_runner.compiled import Column, Compiled, Declined, Table, compile_model
+from model_platform_runner.description import Description, Rows
+from model_platform_runner.inputs import Field, NamedColumns
+from model_platform_runner.predictor import Predictor
+from model_platform_runner.proof import Sample, objection, read_sample
+from model_platform_runner.values import Array
+
+_NUMBERS = ("double", "float", "long", "integer")
+_PLAIN = (*_NUMBERS, "string", "boolean")
+_NO_SAMPLE = "The version has no sample that could prove a quicker way."
+
+
+def quickest(predictor: Predictor, model: Any, description: Description) -> Predictor:
+    """Return a scikit-learn model's predictor with a quicker way to answer, if there is one that proves itself.
+
+    Its ``note`` tells why there is none, or why the quickest was not taken.
+    """
+    sample = read_sample(description.directory)
+    if sample is None:
+        return replace(predictor, note=_NO_SAMPLE)
+    notes = []
+    for make in _ways(predictor, model, description.published.rows, sample):
+        try:
+            way = make()
+        except Declined as declined:
+            notes.append(str(declined))
+            continue
+        except Exception as error:  # noqa: BLE001 - a model made by another version of its library
+            notes.append(f"It cannot be compiled: {type(error).__name__}.")
+            continue
+        problem = objection(predictor, way.fast, sample, exact=way.exact)
+        if problem is None:
+            return replace(predictor, path=way.path, fast=way.fast, note=" ".join(notes))
+        notes.append(f"{way.path.capitalize()}: {problem}")
+    return replace(predictor, note=" ".join(notes))
+
+
+def _ways(predictor: Predictor, model: Any, rows: Rows | None, sample: Sample) -> Iterator[Callable[[], Compiled]]:
+    def compiled() -> Compiled:
+        return compile_model(model, predictor.method, table)
+
+    def bare() -> Compiled:
+        return _as_array(predictor, model, table)
+
+    table = _table(predictor, model, rows, sample)
+    yield compiled
+    if predictor.path == "frame":
+        yield bare
+
+
+def _as_array(predictor: Predictor, model: Any, table: Table) -> Compiled:
+    if table.matrix is None:
+        raise Declined("Its rows are not numbers alone, in the order in which it learnt them.")
+    call, matrix = getattr(without_names(model), predictor.method), table.matrix
+
+    def fast(batch: Batch) -> Array | None:
+        rows = matrix(batch)
+        return None if rows is None else call(rows)
+
+    return Compiled("array", fast)
+
+
+def _table(predictor: Predictor, model: Any, rows: Rows | None, sample: Sample) -> Table:
+    """What the model gets, as the contract makes it."""
+    contract, prepare = predictor.contract, predictor.prepare
+    if predictor.path == "array":
+        return Table(prepare, {})
+    if not isinstance(contract, NamedColumns) or predictor.path != "frame" or not _is_simple(contract, rows):
+        return Table(None, {})
+    fields = contract.fields
+    learnt = [str(name) for name in getattr(model, "feature_names_in_", ())]
+    in_order = learnt == [each.name for each in fields] and all(_is_number(each) for each in fields)
+    return Table(_beside if in_order else None, _columns(predictor, fields, rows, sample))
+
+
+def _is_simple(contract: NamedColumns, rows: Rows | None) -> bool:
+    """Whether the table has plain columns and nothing else that a model could look at."""
+    indexed = any(each.of_index for each in contract.fields)
+    return not indexed and (rows is None or (rows.form == "frame" and not rows.index and rows.labels is None))
+
+
+def _beside(batch: Batch) -> Array:
+    """Columns side by side, laid out in memory as pandas lays out a table of numbers."""
+    return np.asfortranarray(batch.matrix)
+
+
+def _is_number(field: Field) -> bool:
+    return field.column.is_number if field.column is not None else field.type in _NUMBERS
+
+
+def _columns(predictor: Predictor, fields: tuple[Field, ...], rows: Rows | None, sample: Sample) -> dict[str, Column]:
+    nulls = _nulls(predictor, fields, sample)
+    return {
+        each.name: Column(each.name, _is_number(each), nulls.get(each.name, Declined), _levels(each, rows))
+        for each in fields
+        if each.type in _PLAIN
+    }
+
+
+def _nulls(predictor: Predictor, fields: tuple[Field, ...], sample: Sample) -> dict[str, Any]:
+    """What the model finds for a missing value in each column that may have one: NaN or None, as far as it is one."""
+    batch = predictor.contract.read_rows(sample.records[:1])
+    optional = [each for each in fields if not each.required]
+    given = {**batch.columns, **{each.name: each.read([None]) for each in optional}}
+    frame = predictor.prepare(Batch(given, 1))
+    found = {each.name: frame[each.name].to_numpy(dtype=object)[0] for each in optional}
+    return {name: value for name, value in found.items() if value is None or type(value) is float}
+
+
+def _levels(field: Field, rows: Rows | None) -> list[Any] | None:
+    if rows is None or field.column is None or field.column.dtype != "category" or field.column.restore is None:
+        return None
+    return list(field.column.restore(np.arange(len(rows.columns[field.name]["levels"]))))
