@@ -148,10 +148,10 @@ FIGURES = (
     Figure("server-mlflow", "server", "server: to /mlflow ready", "s", at_most(12), at_most(8)),
     Figure("server-memory", "server", "server: memory", "MB", at_most(400), at_most(300)),
     Figure("gateway-change", "gateway", f"{_SIZE}: a change is in force", "ms", at_most(200)),
-    Figure("gateway-p50", "gateway", f"{_SIZE}: p50", "µs", at_most(1.2), None, ONE_ENDPOINT, "ours / peer"),
+    Figure("gateway-p50", "gateway", f"{_SIZE}: p50", "µs", at_most(1.2), None, ONE_ENDPOINT, "ours / peer", "µs"),
     Figure("big-client", "big", f"{_BIG}: peak memory of the kernel above its level before", "MB"),
     Figure("big-server", "big", f"{_BIG}: peak memory of the server above its level before", "MB"),
-    Figure("big-resume", "big", f"{_BIG}: sent again after a break at half of it", "MB"),
+    Figure("big-seconds", "big", f"{_BIG}: time", "s"),
 )
 
 GROUPS = tuple(dict.fromkeys(figure.group for figure in FIGURES))

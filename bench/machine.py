@@ -51,13 +51,18 @@ def family(pid: int, processes: dict[int, Process] | None = None) -> set[int]:
 def marked(folder: Path) -> set[int]:
     """The processes whose temporary files go into a folder: what was started from it, whoever their parents are now."""
     mark = f"TMPDIR={folder}".encode()
-    return {pid for pid in table() if mark in _environment(pid)}
+    return {pid for pid in table() if mark in _fields(pid, "environ")}
 
 
-def _environment(pid: int) -> list[bytes]:
+def _fields(pid: int, file: str) -> list[bytes]:
     with contextlib.suppress(OSError):
-        return (_PROC / str(pid) / "environ").read_bytes().split(b"\0")
+        return (_PROC / str(pid) / file).read_bytes().split(b"\0")
     return []
+
+
+def with_argument(argument: str, pids: Iterable[int]) -> set[int]:
+    """Those that were started with an argument."""
+    return {pid for pid in pids if argument.encode() in _fields(pid, "cmdline")}
 
 
 def processor_seconds(pids: Iterable[int]) -> float:
@@ -71,19 +76,9 @@ def memory(pids: Iterable[int]) -> float:
     return sum(_kilobytes(pid, "smaps_rollup", "Pss") for pid in pids) * 1024 / 1e6
 
 
-def resident(pid: int) -> float:
-    """Memory of one process in MB."""
-    return _kilobytes(pid, "status", "VmRSS") * 1024 / 1e6
-
-
-def peak(pid: int) -> float:
-    """The most memory of one process in MB, since `forget_peak`."""
-    return _kilobytes(pid, "status", "VmHWM") * 1024 / 1e6
-
-
-def forget_peak(pid: int) -> None:
-    """Begin to look for the most memory anew."""
-    (_PROC / str(pid) / "clear_refs").write_text("5")
+def anonymous(pid: int) -> float:
+    """Memory of one process in MB that no file stands behind: what it has read from disk by mapping does not count."""
+    return _kilobytes(pid, "status", "RssAnon") * 1024 / 1e6
 
 
 def _kilobytes(pid: int, file: str, name: str) -> int:

@@ -79,6 +79,11 @@ def outcome(ours: Sequence[Measurement], peer: Sequence[Measurement] | None, wan
     return Outcome(side(ours, wanted), None if peer is None else side(peer, wanted), quiet, taken)
 
 
+def exact(value: float) -> Outcome:
+    """What is read off, not timed: other processes do not change it."""
+    return Outcome(Side(value, value, value, None), None, 1, 1)
+
+
 def compared(figure: Figure, found: Outcome) -> float | None:
     """The number that the bounds are about; None if it was not measured."""
     if found.ours is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -77,24 +78,22 @@ class Bench:
 
     def in_rounds(self, measures: Mapping[str, Measure]) -> dict[str, list[Measurement]]:
         """All of them in shuffled rounds."""
-        taken = in_rounds(measures, self.rounds, self.retries, self.progress)
-        if self.quick:  # whether it works shows beside other work too
-            return {name: [replace(one, others=0.0) for one in each] for name, each in taken.items()}
-        return taken
+        return in_rounds(measures, self.rounds, self.retries, self.progress)
 
-    def outcome(self, ours: Sequence[Measurement], peer: Sequence[Measurement] | None = None) -> Outcome:
-        """Both sides of a figure."""
-        return outcome(ours, peer, self.rounds)
+    def outcome(
+        self, ours: Sequence[Measurement], peer: Sequence[Measurement] | None = None, wanted: int | None = None
+    ) -> Outcome:
+        """Both sides of a figure, of which so many quiet measurements are wanted: by default as many as rounds."""
+        if self.quick:  # whether it works shows beside other work too
+            ours, peer = ([replace(one, others=0.0) for one in each] if each else None for each in (ours, peer))
+        return outcome(ours or [], peer, wanted or self.rounds)
 
     def watched(self, home: Home, measure: Callable[[], float]) -> Measurement:
-        """A number, the milliseconds of processor time that all of ours took meanwhile, and how quiet it was.
-
-        What is not a child of this process has to run from `home`.
-        """
+        """A number, the milliseconds of processor time that we and all from `home` took meanwhile, and how quiet it was."""
         before = self._used(home)
         with machine.Watch(home.mark) as watch:
             value = measure()
         return Measurement(value, max(0.0, self._used(home) - before) * 1000, watch.others)
 
     def _used(self, home: Home) -> float:
-        return machine.processor_seconds(home.processes())
+        return machine.processor_seconds(home.processes() | machine.family(os.getpid()))

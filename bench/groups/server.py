@@ -1,7 +1,101 @@
-"""To come."""
+"""The embedded server: started as the client starts it, on a home that has been used before."""
 
-from bench.workbench import Bench
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import httpx
+
+from bench import machine
+from bench.home import Home
+from bench.outcomes import Measurement
+from bench.workbench import Bench, Found
+from model_platform.embedded.launcher import server_environment
+
+_SECONDS = 120
 
 
-def run(_bench: Bench) -> None:
-    """Nothing yet."""
+def run(bench: Bench) -> None:
+    """Measure the group."""
+    keys = ("server-api", "server-mlflow", "server-memory")
+    if not bench.due(*keys):
+        return
+    home = bench.home("server")
+    try:
+        home.state.mkdir(mode=0o700)
+        bench.progress("the first start of all")
+        Start(home).end()
+        bench.row(keys, lambda: _starts(bench, home))
+    finally:
+        home.remove()
+
+
+class Start:
+    """A server that has just been started, with MLflow up; what it took in seconds, and in MB."""
+
+    def __init__(self, home: Home) -> None:
+        self._home = home
+        began = time.perf_counter()
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "model_platform_server", "--state", str(home.state)],
+            env=server_environment(home.environment),
+            cwd=home.state,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        self._wait_for_api()
+        self.api = time.perf_counter() - began
+        home.wait_for_mlflow(_SECONDS)
+        self.mlflow = time.perf_counter() - began
+        self.memory = machine.memory(machine.family(self._process.pid))
+
+    def _wait_for_api(self) -> None:
+        for _ in machine.until(_SECONDS, "the server's first answer", every=0.005):
+            try:
+                if self._home.server() != self._process.pid:
+                    continue  # what the last one left
+                token = (self._home.state / "token").read_text().strip()
+                url = f"{self._home.url()}/api/v1/whoami"
+                answer = httpx.get(url, headers={"Authorization": f"Bearer {token}"}, trust_env=False, timeout=30)
+                if answer.status_code == 200:
+                    return
+            except (OSError, ValueError, httpx.TransportError):
+                continue
+
+    def end(self) -> None:
+        """End it."""
+        self._process.terminate()
+        self._process.wait(60)
+
+
+def _starts(bench: Bench, home: Home) -> Found:
+    """All three figures come from the same starts."""
+    starts: list[Start] = []
+
+    def start() -> float:
+        starts.append(Start(home))
+        return starts[-1].api
+
+    def measure() -> Measurement:
+        found = bench.watched(home, start)
+        starts[-1].end()
+        return found
+
+    api = bench.in_rounds({"a start": measure})["a start"]
+    return {
+        "server-api": bench.outcome(_of(api, [one.api for one in starts])),
+        "server-mlflow": bench.outcome(
+            [replace(one, value=start.mlflow) for one, start in zip(api, starts, strict=True)]
+        ),
+        "server-memory": bench.outcome(_of(api, [one.memory for one in starts])),
+    }
+
+
+def _of(starts: list[Measurement], values: list[float]) -> list[Measurement]:
+    """Another number of the same starts; the processor time is that of a whole start."""
+    return [Measurement(value, None, one.others) for one, value in zip(starts, values, strict=True)]

@@ -9,11 +9,8 @@ from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
-from bench import peers as servers
 from bench.direct import direct
-from bench.envoy_twin import envoy_before
 from bench.figures import KSERVE, KSERVE_ENVOY, KSERVE_TUNED, MLFLOW, STARLETTE, of_group
 from bench.home import Home
 from bench.kernel import Kernel, kernel
@@ -138,12 +135,9 @@ class Serving:
             lambda: runners | _envoys(self._home),
             model.token,
         )
-        with self._peers.kserve(KSERVE, "joblib", model.folder / "model.joblib", model.values) as kserve:
-            behind = urlsplit(kserve.url)
-            assert behind.port is not None
-            with envoy_before(self._home.folder / "twin", behind.port) as (base, processes):
-                peer = servers.at(kserve, KSERVE_ENVOY, f"{base}{behind.path}", lambda: processes)
-                return self._rates([ours, peer], {"envoy-kserve": KSERVE_ENVOY})
+        path, folder = model.folder / "model.joblib", self._home.folder / "envoy"
+        with self._peers.kserve_behind(KSERVE_ENVOY, path, model.values, folder) as peer:
+            return self._rates([ours, peer], {"envoy-kserve": KSERVE_ENVOY})
 
     def penguins(self) -> Found:
         """The quickstart's pipeline, rows by name."""

@@ -17,6 +17,7 @@ import httpx
 from uv import find_uv_bin
 
 from bench import machine
+from bench.envoys import endpoint, gateway
 from bench.load import Target, answer
 from model_platform_server.adapters.local.processes import thread_environment
 
@@ -65,6 +66,18 @@ class Peers:
             name, [*program, *given], f"http://127.0.0.1:{port}/v1/models/{_MODEL}:predict", body
         ) as found:
             yield found
+
+    @contextmanager
+    def kserve_behind(self, name: str, path: Path, body: Any, folder: Path) -> Iterator[Target]:
+        """KServe's server with what joblib dumped, behind a gateway of its own in `folder`."""
+        folder.mkdir(mode=0o700, parents=True)
+        listener = folder / "kserve"
+        options = ["--kind", "joblib", "--path", path, "--model_name", _MODEL, "--enable_grpc", "false"]
+        command = [self._programs / "python", _HERE / "kserve_server.py", *options, "--unix-socket", listener]
+        with gateway(folder, listener) as (envoy, processes):
+            url = f"{envoy.url}/{endpoint(0)}/v1/models/{_MODEL}:predict"
+            with self._running(name, command, url, body) as found:
+                yield replace(found, processes=lambda: found.processes() | processes)
 
     @contextmanager
     def mlflow(self, name: str, path: Path, body: Any) -> Iterator[Target]:
@@ -140,11 +153,6 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     for pid in members - {process.pid}:
         if Path(f"/proc/{pid}").exists():
             os.kill(pid, 9)
-
-
-def at(target: Target, name: str, url: str, more: Callable[[], set[int]]) -> Target:
-    """The same server by another way, with the processes that are on it."""
-    return replace(target, name=name, url=url, processes=lambda: target.processes() | more())
 
 
 def _uv(*words: Any) -> None:

@@ -1,16 +1,18 @@
 """KServe's Python server with one model, as upstream's sklearnserver, lgbserver and custom models are written.
 
 Runs in the peers' environment. Takes KServe's own options too; `--without-logs` tunes it: no line per request, and none
-for each call of a model that was fitted on names.
+for each call of a model that was fitted on names. `--unix-socket` lets it listen where a gateway reaches our runners.
 """
 
 import argparse
 import logging
 import warnings
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import kserve  # type: ignore[import-not-found,unused-ignore]
+from kserve.protocol.rest import server as rest  # type: ignore[import-not-found,unused-ignore]
 from kserve.utils.utils import get_predict_input, get_predict_response  # type: ignore[import-not-found,unused-ignore]
 
 
@@ -65,6 +67,7 @@ parser = argparse.ArgumentParser(parents=[kserve.model_server.parser])
 parser.add_argument("--kind", choices=sorted(KINDS), required=True)
 parser.add_argument("--path", type=Path, required=True)
 parser.add_argument("--without-logs", action="store_true")
+parser.add_argument("--unix-socket", type=Path)
 
 if __name__ == "__main__":
     options = parser.parse_args()
@@ -72,6 +75,8 @@ if __name__ == "__main__":
         kserve.logging.configure_logging(options.log_config_file)
     model = KINDS[options.kind](options.model_name, options.path)
     model.load()
+    if options.unix_socket:
+        rest.uvicorn.Config = partial(rest.uvicorn.Config, uds=str(options.unix_socket))
     server = kserve.ModelServer()
     if options.without_logs:
         warnings.simplefilter("ignore")
