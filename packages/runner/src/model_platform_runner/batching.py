@@ -180,10 +180,13 @@ class Line:
                 break
         return taken
 
-    def _settle(self, requests: Sequence[_Request], outcomes: Sequence[Outcome], seconds: float) -> None:
+    def _settle(
+        self, requests: Sequence[_Request], outcomes: Sequence[Outcome], seconds: float, disturbed: bool
+    ) -> None:
         self._busy = False
         self.calls += not all(isinstance(each, CallError) for each in outcomes)
-        self._learn(sum(each.batch.rows for each in requests), seconds)
+        if not disturbed:
+            self._learn(sum(each.batch.rows for each in requests), seconds)
         for request, outcome in zip(requests, outcomes, strict=True):
             if not request.settled:
                 request.settled = True
@@ -195,25 +198,26 @@ class Line:
     def _serve(self) -> None:
         while True:
             requests = self._work.get()
-            outcomes, seconds = _timed(self._predict, requests)
-            self._loop.call_soon_threadsafe(self._settle, requests, outcomes, seconds)
+            self._loop.call_soon_threadsafe(self._settle, requests, *_timed(self._predict, requests))
 
 
-def _timed(predict: Predict, requests: Sequence[_Request]) -> tuple[list[Outcome], float]:
-    """The outcomes, and the seconds that the model took: without those in which others had the processor."""
-    start, before = perf_counter(), _usage()
+def _timed(predict: Predict, requests: Sequence[_Request]) -> tuple[list[Outcome], float, bool]:
+    """The outcomes, the seconds that they took, and whether some of those went to others, who had the processor."""
+    start, before = perf_counter(), _switches()
     outcomes = _outcomes(predict, [each.batch for each in requests])
     seconds = perf_counter() - start
-    if seconds > QUICK_SECONDS and before is not None:
-        after = _usage()
-        if after is not None and after.ru_nivcsw > before.ru_nivcsw:
-            seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return outcomes, seconds
+    if seconds <= QUICK_SECONDS:
+        return outcomes, seconds, False
+    (waited, taken), (waited_before, taken_before) = _switches(), before
+    return outcomes, seconds, taken > taken_before and waited == waited_before
 
 
-def _usage() -> resource.struct_rusage | None:
-    """What this thread has used, and how often the processor was taken away from it, as far as the system tells."""
-    return resource.getrusage(_THREAD) if _THREAD is not None else None
+def _switches() -> tuple[int, int]:
+    """How often this thread waited for something, and how often the processor was taken away from it."""
+    if _THREAD is None:
+        return 0, 0  # this system does not tell
+    usage = resource.getrusage(_THREAD)
+    return usage.ru_nvcsw, usage.ru_nivcsw
 
 
 def _outcomes(predict: Predict, batches: Sequence[Batch]) -> list[Outcome]:
