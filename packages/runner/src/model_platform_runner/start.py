@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import os
 from functools import partial
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 from model_platform_runner import integrity
 from model_platform_runner.answers import Answers
 from model_platform_runner.application import Application
+from model_platform_runner.batch import Batch
 from model_platform_runner.batching import Line, Predict
 from model_platform_runner.config import Config, read_config
 from model_platform_runner.control import Control
@@ -18,8 +20,7 @@ from model_platform_runner.description import Description, read_description
 from model_platform_runner.documents import documents
 from model_platform_runner.documents.describe import describe
 from model_platform_runner.documents.example import example_rows
-from model_platform_runner.errors import StartError
-from model_platform_runner.inputs import Batch
+from model_platform_runner.errors import CallError, StartError
 from model_platform_runner.journal import Journal
 from model_platform_runner.lacking import Lacking
 from model_platform_runner.loading import load
@@ -76,7 +77,8 @@ async def _serve(
     discarded = discard_output(partial(_soon, loop, journal, "output", "text") if config.keep_output else None)
     lacking.tell = partial(_soon, loop, journal, "lacking", "message")
     joining = description.published.rows_independent and predictor.contract.joinable
-    line = Line(_noting(predictor, lacking), joining=joining, on_loop=predictor.on_loop)
+    predict, seconds = _noting(predictor, lacking), config.limits.seconds
+    line = Line(predict, joining=joining, on_loop=predictor.on_loop, seconds=seconds)
     labels = {"zone": config.zone, "model": config.model, "version": config.version, "runner": config.runner_id}
     service = Service(
         config=config,
@@ -90,7 +92,9 @@ async def _serve(
     example = example_rows(predictor.contract, description.published)
     answers = await warm_up(service, example) if joining else None
     interface = describe(config, predictor, description, example, answers)
-    await serve(service, Application(service, documents(interface)), Control(service))
+    application = Application(service, documents(interface))
+    gc.freeze()  # what is loaded stays: to look through it for garbage would now and then hold up a call
+    await serve(service, application, Control(service))
 
 
 def _noting(predictor: Predictor, lacking: Lacking) -> Predict:
@@ -99,6 +103,8 @@ def _noting(predictor: Predictor, lacking: Lacking) -> Predict:
     def predict(batch: Batch) -> Answers:
         try:
             return predictor.predict(batch)
+        except CallError:
+            raise  # rows that do not fit
         except BaseException as error:
             lacking.note(error)
             raise
