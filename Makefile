@@ -3,7 +3,7 @@ SHELL := /bin/bash
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup demo test check locks clean
+.PHONY: setup demo test check bench locks clean
 setup: .venv/ready
 
 .venv/ready: locks/development.lock $(wildcard packages/*/pyproject.toml)
@@ -26,6 +26,10 @@ check: setup
 
 test: check
 	$(BIN)/pytest --numprocesses 2 --dist loadfile $(ARGS)
+
+# `make bench BENCH=serving` one group, `make bench BENCH="server publish"` two; ARGS=--quick only tries whether it works.
+bench: setup
+	@$(BIN)/python -m bench $(BENCH) $(ARGS)
 
 locks: setup
 	locks/compile

@@ -85,8 +85,9 @@ class Bench:
     ) -> Outcome:
         """Both sides of a figure, of which so many quiet measurements are wanted: by default as many as rounds."""
         if self.quick:  # whether it works shows beside other work too
-            ours, peer = ([replace(one, others=0.0) for one in each] if each else None for each in (ours, peer))
-        return outcome(ours or [], peer, wanted or self.rounds)
+            ours = _as_if_quiet(ours)
+            peer = None if peer is None else _as_if_quiet(peer)
+        return outcome(ours, peer, wanted or self.rounds)
 
     def watched(self, home: Home, measure: Callable[[], float]) -> Measurement:
         """A number, the milliseconds of processor time that we and all from `home` took meanwhile, and how quiet it was."""
@@ -97,3 +98,7 @@ class Bench:
 
     def _used(self, home: Home) -> float:
         return machine.processor_seconds(home.processes() | machine.family(os.getpid()))
+
+
+def _as_if_quiet(measurements: Sequence[Measurement]) -> list[Measurement]:
+    return [replace(one, others=0.0) for one in measurements]

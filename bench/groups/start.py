@@ -17,6 +17,8 @@ from functools import cache
 from itertools import count
 from pathlib import Path
 
+from packaging.requirements import Requirement
+
 from bench import machine
 from bench.figures import of_group
 from bench.home import Home
@@ -148,11 +150,13 @@ class Start:
     def _fork(self, told: socket.socket, number: int) -> float:
         """Milliseconds: as the server orders a runner, waits for its word and proves it with a call."""
         configuration, call = self._configure(number, told)
+        directory = Path(json.loads(configuration.read_text())["model_directory"])
+        libraries = [Requirement(line).name for line in (directory / "requirements.txt").read_text().splitlines()]
         (door,) = (self._home.state / "local").rglob("*.fork")
         began = time.perf_counter()
         with socket.socket(socket.AF_UNIX) as order:
             order.connect(str(door))
-            wanted = {"configuration": str(configuration), "libraries": ["numpy", "scikit-learn", "cloudpickle"]}
+            wanted = {"configuration": str(configuration), "libraries": libraries}
             order.sendall(json.dumps(wanted).encode() + b"\n")
             pid = int(json.loads(order.makefile().readline())["pid"])
             order.sendall(b"\n")
@@ -207,7 +211,7 @@ class Start:
         each = [Measurement(one.value, (one.cpu or 0) / len(taken[0]), one.others) for one in found]
         return {
             "many-answer": exact(100.0 * len(endpoints) / number),
-            "many-memory": exact(machine.memory(self._home.processes() - machine.family(self._kernel().pid)) / 1000),
+            "many-memory": exact(machine.memory(self._home.processes() - {self._kernel().pid}) / 1000),
             "many-p99": self._bench.outcome(each),
         }
 
