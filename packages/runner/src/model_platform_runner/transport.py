@@ -86,6 +86,8 @@ class Connection(WholeAnswers):
         self._prediction: Prediction | None = None  # what answers the request that is arriving, if it is all there
         self._parts: list[bytes] = []
         self._used = False
+        self._defaults: list[tuple[bytes, bytes]] | None = None
+        self._lines = b""
         self._next_look: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: Any) -> None:
@@ -168,7 +170,7 @@ class Connection(WholeAnswers):
         draining = self._service.draining  # then the header that says so is among the lines
         if not (exchange.keep_alive or draining):
             lines += _CLOSE
-        lines += header_lines(self.server_state.default_headers)
+        lines += self._default_lines()
         self.transport.write_whole(whole_response(response, lines))  # type: ignore[attr-defined]
         if draining or not exchange.keep_alive:
             self.transport.close()
@@ -177,6 +179,13 @@ class Connection(WholeAnswers):
         else:
             self.server_state.total_requests += 1
             self._used = True
+
+    def _default_lines(self) -> bytes:
+        """The headers of every answer; uvicorn makes a new list of them each second, for the date."""
+        given = self.server_state.default_headers
+        if given is not self._defaults:
+            self._defaults, self._lines = given, header_lines(given)
+        return self._lines
 
     def _look_whether_idle(self) -> None:
         """Close a connection that was not used since the last look: a timer for each answer would cost more."""
