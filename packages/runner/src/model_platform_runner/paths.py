@@ -1,5 +1,6 @@
 """Which way a model answers: the quickest that has proven itself, else the model's own call."""
 
+import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
@@ -9,6 +10,7 @@ import numpy as np
 from model_platform_runner.bare import without_names
 from model_platform_runner.batch import Batch
 from model_platform_runner.compiled import Column, Compiled, Declined, Table, compile_model
+from model_platform_runner.compiled.steps import flattened
 from model_platform_runner.description import Description, Rows
 from model_platform_runner.inputs import Field, NamedColumns
 from model_platform_runner.predictor import Predictor
@@ -78,9 +80,15 @@ def _table(predictor: Predictor, model: Any, rows: Rows | None, sample: Sample) 
     if not isinstance(contract, NamedColumns) or predictor.path != "frame" or not _is_simple(contract, rows):
         return Table(None, {})
     fields = contract.fields
-    learnt = [str(name) for name in getattr(model, "feature_names_in_", ())]
-    in_order = learnt == [each.name for each in fields] and all(_is_number(each) for each in fields)
+    in_order = _learnt(model) == [each.name for each in fields] and all(_is_number(each) for each in fields)
     return Table(_beside if in_order else None, _columns(predictor, fields, rows, sample))
+
+
+def _learnt(model: Any) -> list[str]:
+    """The names of the columns in the order in which the model learnt them; none if it learnt without."""
+    with contextlib.suppress(Declined):
+        model = next(flattened(model), model)  # a pipeline that begins with a step that does nothing tells none
+    return [str(name) for name in getattr(model, "feature_names_in_", ())]
 
 
 def _is_simple(contract: NamedColumns, rows: Rows | None) -> bool:
