@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from packaging.requirements import InvalidRequirement
+from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
 from model_platform_core.environments import PackageOrigin
@@ -52,7 +52,7 @@ class Interpreter:
             found = installed.find(required(line).name, [*also, *self.paths])
         except InvalidRequirement:
             return None
-        return found.version if found else None
+        return installed.version_of(found) if found else None
 
 
 def interpreter(python: Path) -> Interpreter | None:
@@ -96,15 +96,21 @@ def _abi(abi: str, platform: str) -> str:
     return f"{abi}-{platform}".replace("/", "-")
 
 
+@functools.lru_cache(maxsize=4096)
+def _asked(line: str) -> tuple[Requirement, bool]:
+    """What a line asks for, and whether it counts here."""
+    return required(line), applies(line)
+
+
 def _fulfilled(line: str, origins: Mapping[str, PackageOrigin], paths: list[str]) -> bool:
     try:
-        wanted, counts = required(line), applies(line)
+        wanted, counts = _asked(line)
     except ValueError:  # no requirement that anybody can read
         return False
     if not counts:
         return True
     found = installed.find(wanted.name, paths)
-    if found is None or not wanted.specifier.contains(found.version, prereleases=True):
+    if found is None or not wanted.specifier.contains(installed.version_of(found), prereleases=True):
         return False
     origin = origins.get(canonicalize_name(wanted.name))
     return origin is None or installed.is_of(found, origin)
