@@ -13,6 +13,7 @@ import model_platform
 from model_platform.capture.answers import same_kind_as
 from model_platform.capture.table import Form, Table, as_table
 from model_platform.client import Client
+from model_platform.rest import checks_certificates
 from model_platform_core.deployments import Access
 from model_platform_core.errors import FieldProblem, InvalidInputError, TargetUnavailableError, error_from_code
 from model_platform_core.refs import EndpointRef, ModelRef, VersionRef
@@ -68,7 +69,8 @@ def _http(resource: EndpointResource) -> httpx.Client:
     url = resource.status.url or ""
     loopback = urlparse(url).hostname in {"127.0.0.1", "localhost", "::1"}
     agent = {"User-Agent": f"model-platform/{model_platform.__version__}"}
-    return httpx.Client(base_url=url, headers=agent, timeout=_SECONDS, trust_env=not loopback)
+    certificates = checks_certificates(url)
+    return httpx.Client(base_url=url, headers=agent, timeout=_SECONDS, trust_env=not loopback, verify=certificates)
 
 
 def _call(client: Client, http: httpx.Client, resource: EndpointResource, records: list[Any]) -> list[dict[str, Any]]:

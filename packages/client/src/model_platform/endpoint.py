@@ -17,6 +17,7 @@ from model_platform.display.shown import Shown
 from model_platform.display.surface import Surface, surface_here
 from model_platform.errors import explained, in_python
 from model_platform.log_lines import LogText
+from model_platform.rest import checks_certificates
 from model_platform_core.deployments import DeploymentStatus, EndpointState
 from model_platform_core.errors import ModelPlatformError, error_from_code
 from model_platform_core.refs import EndpointRef
@@ -195,7 +196,8 @@ def snippets_of(resource: EndpointResource) -> dict[str, str]:
     if not resource.status.url or resource.status.live() is None:
         return {}
     with contextlib.suppress(httpx.HTTPError, ValueError, AttributeError):
-        answer = httpx.get(f"{resource.status.url}/schema", timeout=_SCHEMA_SECONDS, trust_env=False)
+        url = f"{resource.status.url}/schema"
+        answer = httpx.get(url, timeout=_SCHEMA_SECONDS, trust_env=False, verify=checks_certificates(url))
         if answer.status_code == 200:
             return {str(name): str(text) for name, text in answer.json().get("snippets", {}).items()}
     return {}

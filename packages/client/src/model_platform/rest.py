@@ -144,7 +144,20 @@ def http_client(access: Access) -> httpx.Client:
         headers["Authorization"] = f"Bearer {access.token}"
     proxied = urlparse(access.url).hostname not in _LOOPBACK
     transport = ProvenTransport(access.embedded) if access.embedded else None
-    return httpx.Client(base_url=access.url, headers=headers, timeout=TIMEOUT, trust_env=proxied, transport=transport)
+    return httpx.Client(
+        base_url=access.url,
+        headers=headers,
+        timeout=TIMEOUT,
+        trust_env=proxied,
+        transport=transport,
+        verify=checks_certificates(access.url),
+    )
+
+
+def checks_certificates(url: str) -> bool:
+    """Whether any may be met: not on loopback without TLS, where reading the authorities would take a tenth of a second."""
+    address = urlparse(url)
+    return address.scheme != "http" or address.hostname not in _LOOPBACK
 
 
 def raise_for_problem(answer: httpx.Response) -> None:

@@ -21,7 +21,7 @@ class ProvenTransport(httpx.HTTPTransport):
     """
 
     def __init__(self, found: Discovery) -> None:
-        super().__init__(trust_env=False)
+        super().__init__(trust_env=False, verify=False)  # of its own pool, which is never used
         self._pool.close()
         self._pool = httpcore.ConnectionPool(  # the limits are those of httpx
             network_backend=_Challenging(found),
