@@ -9,11 +9,14 @@ from contextlib import closing
 import pytest
 import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 
 from model_platform_core.errors import DatabaseUnavailableError
-from model_platform_server.adapters.database.engine import Database, migrate
+from model_platform_server.adapters.database.engine import NEWEST_REVISION, Database, migrate
 from model_platform_server.adapters.database.tables import VERSION_TABLE, event_counter, is_ours, metadata
+from model_platform_server.adapters.database.upgrade import MIGRATIONS
 
 _MIGRATE = "import sys; from model_platform_server.adapters.database.engine import migrate; migrate(sys.argv[1])"
 
@@ -96,3 +99,15 @@ def test_a_migration_that_breaks_off_leaves_nothing(database_url: str) -> None:
             connection.exec_driver_sql("DROP TABLE mp_answers")
     migrate(database_url)
     assert differences(database_url) == []
+
+
+def test_the_newest_migration_is_the_one_that_a_start_looks_for() -> None:
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    assert ScriptDirectory.from_config(config).get_current_head() == NEWEST_REVISION
+
+
+def test_tables_that_are_what_is_needed_take_no_machinery_of_migrations(database_url: str) -> None:
+    migrate(database_url)
+    again = f"{_MIGRATE}; assert 'alembic' not in sys.modules"
+    subprocess.run([sys.executable, "-c", again, database_url], check=True)

@@ -6,22 +6,18 @@ import sqlite3
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import sqlalchemy as sa
-from alembic import command
-from alembic.config import Config
-from alembic.util import CommandError
 
 from model_platform_core.errors import DatabaseUnavailableError
 from model_platform_server.adapters.database.failures import BUSY, translated
+from model_platform_server.adapters.database.tables import VERSION_TABLE
 
-MIGRATIONS = Path(__file__).with_name("migrations")
+NEWEST_REVISION = "0001"
+"""The migration at which the tables are what this version needs."""
 
 _WAIT_SECONDS = 20
 """How long a transaction waits for another one's lock before it is told that the database is busy."""
-
-_MIGRATION_LOCK = 0x4D50_4D49  # any fixed number; PostgreSQL's advisory locks are numbers
 
 
 class Database:
@@ -118,18 +114,19 @@ def migrate(url: str) -> None:
         If the disk is full or the file cannot be written.
     """
     database = Database(url)
-    config = Config()
-    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
     try:
-        with database.write() as connection:  # on SQLite this alone keeps others out
-            if connection.dialect.name == "postgresql":
-                connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_MIGRATION_LOCK)))
-            config.attributes["connection"] = connection
-            command.upgrade(config, "head")
-    except CommandError as error:
-        raise DatabaseUnavailableError(
-            f"The platform's database cannot be used by this version: {error}. "
-            "If a newer version wrote it, start that version again or restore the backup made before it."
-        ) from error
+        if _revision(database) != NEWEST_REVISION:
+            # Imported here: it takes longer than everything else that a start with nothing to migrate does.
+            from model_platform_server.adapters.database.upgrade import upgrade  # noqa: PLC0415
+
+            upgrade(database)
     finally:
         database.close()
+
+
+def _revision(database: Database) -> str | None:
+    """The migration that the tables are at; None if there are none."""
+    with database.read() as connection:
+        if not sa.inspect(connection).has_table(VERSION_TABLE):
+            return None
+        return connection.execute(sa.select(sa.column("version_num")).select_from(sa.table(VERSION_TABLE))).scalar()

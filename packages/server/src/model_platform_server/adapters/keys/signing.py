@@ -9,7 +9,6 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-import jwt
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
@@ -35,6 +34,8 @@ class SigningKeys:
 
     def sign_endpoint_token(self, audience: str, token_id: str, subject: str, expires_at: dt.datetime) -> str:
         """A signed JWT (EdDSA) for one endpoint."""
+        import jwt  # noqa: PLC0415  # it brings certificates, and much else that a start need not wait for
+
         claims = {"aud": audience, "jti": token_id, "sub": subject, "exp": int(expires_at.timestamp())}
         return jwt.encode(claims, self._key, algorithm="EdDSA", headers={"kid": self._id})
 
