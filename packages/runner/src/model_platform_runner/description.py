@@ -11,6 +11,8 @@ from model_platform_runner.errors import StartError
 
 _METADATA_SCHEMA = 1
 
+_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the former, where it is there, takes a tenth of the time
+
 
 @dataclass(frozen=True)
 class Rows:
@@ -68,7 +70,7 @@ def read_description(directory: Path) -> Description:
         ``failed_start``: the file is not a usable MLmodel, or was published for another generation of runners.
     """
     try:
-        document = yaml.safe_load((directory / "MLmodel").read_bytes())
+        document = yaml.load((directory / "MLmodel").read_bytes(), _Loader)  # noqa: S506 - either of them is a safe one
         signature = document.get("signature") or {}
         published = (document.get("metadata") or {}).get("model_platform") or {}
         return Description(

@@ -13,6 +13,7 @@ import importlib
 import importlib.util
 import json
 import os
+import pickle
 import random
 import select
 import socket
@@ -21,6 +22,8 @@ import warnings
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any, NoReturn
+
+import uvicorn
 
 from model_platform_runner import start
 from model_platform_runner.command_line import pose_as
@@ -112,6 +115,7 @@ class ForkServer:
             for module in [module for name in new for module in _IMPORTS[name]]:
                 _import(module)
             self._imported.update(new)
+            _rehearse(self._imported)
             self._fork_in_vain()
             if others := sorted(set(_threads()) - _HARMLESS_THREADS):
                 raise UnfitError(f"threads: {', '.join(others)}")
@@ -174,6 +178,26 @@ def _import(module: str) -> None:
     except BaseException as error:
         # The runner whose model needs it tells what is wrong; half a library must not be handed on.
         raise UnfitError(f"{module} cannot be imported ({type(error).__name__})") from error
+
+
+def _rehearse(libraries: Collection[str]) -> None:
+    """Do once what every runner does: what libraries make at the first use is made here, and shared."""
+    with warnings.catch_warnings(), contextlib.suppress(Exception):
+        warnings.simplefilter("ignore")
+        uvicorn.Config(_nothing, lifespan="off", interface="asgi3", log_config=None, ws="none").load()
+        if "pandas" in sys.modules:
+            pandas: Any = sys.modules["pandas"]
+            rows = pandas.DataFrame({"number": [0.0, 1.0]}).astype({"number": "float64"})
+            pandas.Series(["text"], dtype=object), pandas.DataFrame({"text": ["text"]})
+        if "pandas" in sys.modules and "scikit-learn" in libraries:
+            linear: Any = importlib.import_module("sklearn.linear_model")
+            model = pickle.loads(pickle.dumps(linear.LogisticRegression().fit(rows, [0, 1])))  # noqa: S301 - our own
+            for given in (rows, rows.to_numpy()):
+                model.predict(given)
+
+
+async def _nothing(*_arguments: object) -> None:
+    """An application that nobody calls."""
 
 
 def _fork() -> int:

@@ -177,6 +177,11 @@ class Deployment:
         for runner in self.runners:
             runner.look_after(now)
 
+    def cancel_starts(self) -> None:
+        """Let no process begin that is not noted yet: the next server starts it."""
+        for runner in self.runners:
+            runner.cancel_start()
+
     def end(self, grace: float) -> None:
         """End all runners and forget the deployment."""
         found = [runner.record.process for runner in self.runners if runner.record.process is not None]

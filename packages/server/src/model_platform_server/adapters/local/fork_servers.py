@@ -38,6 +38,7 @@ RUNNER_LOG = "runner.log"
 _ROOM = 1024  # bytes of a command line that a runner's is written over
 _BACKLOG = 512
 _CONNECT_SECONDS = 1.0
+_END_SECONDS = 2.0
 _AT_ONCE = 0.05  # seconds in which a fork server answers that has imported everything
 _MLFLOW = frozenset({"mlflow", "mlflow-skinny"})
 
@@ -182,6 +183,7 @@ class ForkServers:
         self._watch = watch
         self._patience = patience
         self._lock = threading.Lock()
+        self._records: dict[str, _Record] = {}  # by key
         self._imported: dict[str, set[str]] = {}  # what a process has imported for the orders before
         self._unfit: dict[str, str] = {}  # by key, the stamp of the environment in which forks do not do
 
@@ -201,12 +203,14 @@ class ForkServers:
             return fresh(launch)
         return order
 
-    def end_useless(self) -> None:
+    def look_after(self) -> None:
         """End those whose Python is not there any more; the runners that they started go on."""
-        for place in self._folder.glob(f"*/{_RECORD}"):
-            record = _read(place)
-            if record is not None and not record.python.exists():
-                self.give_up(record.process)
+        with self._lock:
+            for key, record in list(self._records.items()):
+                if not processes.alive(record.process):
+                    del self._records[key]
+                elif not record.python.exists():
+                    self.give_up(record.process)
 
     def _order(self, launch: Launch) -> Order | None:
         """An order with the launch's fork server; None if that has just ended."""
@@ -229,14 +233,16 @@ class ForkServers:
     def _running(self, launch: Launch) -> ProcessIdentity:
         """The process for a launch; a new one if there is none, or something in its environment has changed."""
         place = self._folder / launch.key
-        record = _read(place / _RECORD)
+        record = self._records.get(launch.key) or _read(place / _RECORD)
         if record is not None and processes.alive(record.process):
+            self._records[launch.key] = record
             if record.stamp == launch.stamp:
                 return record.process
             self.give_up(record.process)
         files.private_folder(place)
         process = self._new(launch, place)
         record = _Record(process=process, python=Path(launch.command[0]), stamp=launch.stamp)
+        self._records[launch.key] = record
         files.replace(place / _RECORD, record.model_dump_json())
         return process
 
@@ -279,6 +285,7 @@ class ForkServers:
         """End a fork server, and not what it has started."""
         self._imported.pop(process.started, None)
         processes.send(process, signal.SIGKILL)
+        processes.wait_until(lambda: not processes.alive(process), _END_SECONDS)
 
     def _has_imported(self, process: ProcessIdentity, launch: Launch) -> bool:
         return self._imported.get(process.started, set()).issuperset(launch.libraries)

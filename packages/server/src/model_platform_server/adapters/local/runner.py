@@ -192,7 +192,7 @@ class Runner:
 
     def leave(self, now: float) -> None:
         """Tell it to finish what it holds and end."""
-        self._cancel()
+        self.cancel_start()
         if self.record.leaves_by is None:
             self._note(leaves_by=now + self._around.patience.grace)
             if self.record.process is not None:
@@ -203,9 +203,15 @@ class Runner:
         if self.record.process is not None:
             processes.kill(self.record.process)
 
+    def cancel_start(self) -> None:
+        """Let its process not begin, if that is on its way and not noted yet."""
+        if self._start is not None:
+            self._start.cancel()
+            self._start = None
+
     def forget(self) -> None:
         """Remove what is left of it."""
-        self._cancel()
+        self.cancel_start()
         for path in (self.socket, self.control_socket):
             path.unlink(missing_ok=True)
         shutil.rmtree(self._folder, ignore_errors=True)
@@ -242,11 +248,6 @@ class Runner:
             self._fail(Failure(code=StartFailedError.code, message=f"The runner cannot be started: {error.strerror}."))
         except FailedError as error:
             self._fail(Failure(code=error.code, message=error.message, hint=error.hint))
-
-    def _cancel(self) -> None:
-        if self._start is not None:
-            self._start.cancel()
-            self._start = None
 
     def _configuration(self) -> dict[str, Any]:
         plan, spec = self.plan, self.plan.deployment
@@ -357,7 +358,7 @@ class Runner:
         )
 
     def _fail(self, failure: Failure) -> None:
-        self._cancel()
+        self.cancel_start()
         self._note(process=None, ready=False, failure=failure)
 
     # ---------------------------------------------------------------- log and record

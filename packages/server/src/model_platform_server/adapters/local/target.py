@@ -254,14 +254,15 @@ class LocalTarget:
 
     def prune_environments(self) -> list[EnvironmentInfo]:
         """Remove what neither a live nor a warm deployment uses."""
-        pruned = self._moves.prune(self._every())
-        self._fork_servers.end_useless()
-        return pruned
+        return self._moves.prune(self._every())
 
     def end(self) -> None:
         """Give up what is being made; runners and gateway go on."""
         self._moves.end()
         self._overlays.end()
+        for deployment in self._every():
+            with deployment.lock:
+                deployment.cancel_starts()
         self._watch.end()
 
     def revoke(self, token_ids: Sequence[str]) -> None:
@@ -309,6 +310,7 @@ class LocalTarget:
             if not deployment.leaving:
                 with deployment.lock, self._warned():
                     deployment.look_after(now)
+        self._fork_servers.look_after()
         with self._warned():
             self._moves.look_after([one for one in deployments.values() if not one.leaving], now)
         with self._warned():
@@ -381,6 +383,7 @@ class LocalTarget:
         overlay = self._overlays.make(python, lambda _words: None)
         safe = ["-P"] if python.version >= (3, 11) else []
         variables = processes.allowed_environment() | processes.thread_environment(plan.deployment.resources.cpu)
+        variables |= processes.memory_environment()
         if environment.paths:
             variables["PYTHONPATH"] = ":".join(environment.paths)
         command = (str(python.python), *safe, str(main_file(overlay)))
