@@ -94,7 +94,7 @@ def records_of(rows: Any) -> list[Any]:
     """Rows as an application would send them."""
     if not isinstance(rows, pd.DataFrame):
         return json.loads(json.dumps(np.asarray(rows).tolist()).replace("NaN", "null"))
-    return json.loads(rows.to_json(orient="records", double_precision=15))
+    return json.loads(json.dumps(rows.astype(object).where(rows.notna(), None).to_dict(orient="records")))
 
 
 def quietly(call: Any, *arguments: Any) -> Any:

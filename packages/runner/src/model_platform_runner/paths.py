@@ -1,7 +1,6 @@
 """Which way a model answers: the quickest that has proven itself, else the model's own call."""
 
 import contextlib
-from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -31,9 +30,13 @@ def quickest(predictor: Predictor, model: Any, description: Description) -> Pred
     if sample is None:
         return replace(predictor, note=_NO_SAMPLE)
     notes = []
-    for make in _ways(predictor, model, description.published.rows, sample):
+    try:
+        table = _table(predictor, model, description.published.rows, sample)
+    except Exception as error:  # noqa: BLE001 - the sample is of another signature, or a dtype of another pandas
+        return replace(predictor, note=f"The sample cannot be used: {type(error).__name__}.")
+    for make in (compile_model, _as_array) if predictor.path == "frame" else (compile_model,):
         try:
-            way = make()
+            way = make(model, predictor.method, table)
         except Declined as declined:
             notes.append(str(declined))
             continue
@@ -42,28 +45,16 @@ def quickest(predictor: Predictor, model: Any, description: Description) -> Pred
             continue
         problem = objection(predictor, way.fast, sample, exact=way.exact)
         if problem is None:
-            return replace(predictor, path=way.path, fast=way.fast, note=" ".join(notes))
+            return replace(predictor, path=way.path, fast=way.fast, note=" ".join(dict.fromkeys(notes)))
         notes.append(f"{way.path.capitalize()}: {problem}")
-    return replace(predictor, note=" ".join(notes))
+    return replace(predictor, note=" ".join(dict.fromkeys(notes)))
 
 
-def _ways(predictor: Predictor, model: Any, rows: Rows | None, sample: Sample) -> Iterator[Callable[[], Compiled]]:
-    def compiled() -> Compiled:
-        return compile_model(model, predictor.method, table)
-
-    def bare() -> Compiled:
-        return _as_array(predictor, model, table)
-
-    table = _table(predictor, model, rows, sample)
-    yield compiled
-    if predictor.path == "frame":
-        yield bare
-
-
-def _as_array(predictor: Predictor, model: Any, table: Table) -> Compiled:
+def _as_array(model: Any, method: str, table: Table) -> Compiled:
+    """The model's own call on an array, for a model that was fitted on a table."""
     if table.matrix is None:
         raise Declined("Its rows are not numbers alone, in the order in which it learnt them.")
-    call, matrix = getattr(without_names(model), predictor.method), table.matrix
+    call, matrix = getattr(without_names(model), method), table.matrix
 
     def fast(batch: Batch) -> Array | None:
         rows = matrix(batch)
