@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -55,8 +56,9 @@ def main() -> int:
     )
     try:
         for group in groups:
-            bench.progress.line(f"── {group}")
+            began = time.monotonic()
             _RUN[group](bench)
+            bench.progress.line(f"── {group}: {time.monotonic() - began:.0f} s")
     except KeyboardInterrupt:
         print(f"Interrupted; the same command goes on after {len(found.outcomes)} figures.", file=sys.stderr)
         return 130

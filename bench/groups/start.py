@@ -17,8 +17,6 @@ from functools import cache
 from itertools import count
 from pathlib import Path
 
-from packaging.requirements import Requirement
-
 from bench import machine
 from bench.figures import of_group
 from bench.home import Home
@@ -30,6 +28,8 @@ from model_platform_core.cards import Resources
 from model_platform_core.refs import EndpointRef, ModelRef, VersionRef
 from model_platform_core.wire import DeployRequest, TokenRequest
 from model_platform_core.zones import Amount, ZoneSpec
+from model_platform_server.adapters.local.deployment import read_plan
+from model_platform_server.adapters.local.requirements import needs_of
 
 _SIBLINGS, _CALLS = 4, 1000
 _MANY, _MANY_CALLS = 200, 20
@@ -150,9 +150,8 @@ class Start:
     def _fork(self, told: socket.socket, number: int) -> float:
         """Milliseconds: as the server orders a runner, waits for its word and proves it with a call."""
         configuration, call = self._configure(number, told)
-        directory = Path(json.loads(configuration.read_text())["model_directory"])
-        libraries = [Requirement(line).name for line in (directory / "requirements.txt").read_text().splitlines()]
-        (door,) = (self._home.state / "local").rglob("*.fork")
+        libraries = self._libraries()
+        door = self._door()
         began = time.perf_counter()
         with socket.socket(socket.AF_UNIX) as order:
             order.connect(str(door))
@@ -166,6 +165,22 @@ class Start:
         _end(pid)
         shutil.rmtree(configuration.parent)
         return passed
+
+    def _libraries(self) -> list[str]:
+        """What the server says with an order that the model needs."""
+        plan = read_plan(self._home.runner_files("forked")[0].parents[1])
+        if plan is None:
+            raise RuntimeError("Nobody wrote down what is deployed.")
+        return sorted(needs_of(plan).libraries)
+
+    def _door(self) -> Path:
+        """Where the fork server takes orders from which the deployed runner comes."""
+        local = self._home.state / "local"
+        server = machine.table()[self._home.runners("forked")[0]].parent
+        for record in (local / "fork-servers").glob("*/process.json"):
+            if json.loads(record.read_text())["process"]["pid"] == server:
+                return local / "sockets" / f"{record.parent.name}.fork"
+        raise RuntimeError("The runner that is deployed comes from no fork server.")
 
     def _configure(self, number: int, told: socket.socket) -> tuple[Path, Callable[[], None]]:
         """The configuration of the runner that is deployed, with sockets of its own; and a call of it."""
