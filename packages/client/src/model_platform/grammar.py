@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from model_platform_core.cards import MEANINGS
+from model_platform_core.meanings import MEANINGS
 
 _MADE_BY_PUBLISH = frozenset({"data", "code", "metrics", "resources"})
 
@@ -172,6 +172,15 @@ VERBS: Mapping[str, Verb] = {
             (_ENDPOINT, Word("rows", "one Python expression: the rest of the line", rest=True, names=Names.VARIABLES)),
             (),
             ("%mp_predict churn X_test[X_test.age > 30]", "answers = %mp_predict churn X_test.head()"),
+        ),
+        Verb(
+            "time",
+            "Notebook and endpoint side by side for the same rows, and the one setting to change.",
+            (_ENDPOINT, Word("rows", "one Python expression: the rest of the line", rest=True, names=Names.VARIABLES)),
+            (),
+            ("%mp_time churn X_test[:100]", "timed = %mp_time churn X_test.head()"),
+            "Where the live version was not published from this kernel it is loaded here, which may run the publisher's"
+            " code.",
         ),
         Verb("rollback", "Go back to what was live before.", (_ENDPOINT,), (), ("%mp_rollback churn",)),
         Verb(

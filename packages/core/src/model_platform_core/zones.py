@@ -7,8 +7,9 @@ from enum import StrEnum
 
 from pydantic import Field, field_validator
 
-from model_platform_core.cards import MEANINGS, Tier
+from model_platform_core.cards import Tier
 from model_platform_core.errors import ExceedsQuotaError, FieldProblem
+from model_platform_core.meanings import MEANINGS
 from model_platform_core.values import Identifier, Value
 
 

@@ -6,6 +6,7 @@ import importlib
 import logging
 import os
 import sys
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,22 +15,32 @@ from typing import Any
 _SWITCH = "MLFLOW_DISABLE_TELEMETRY"
 
 
+_turn = threading.RLock()
+
+
 def import_mlflow(name: str = "mlflow") -> Any:
     """A module of MLflow. Where we are the first to import it, nothing is told to anybody about that."""
     if name in sys.modules:
         return importlib.import_module(name)
-    before = os.environ.get(_SWITCH)
-    os.environ[_SWITCH] = "true"
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            importlib.import_module("mlflow")
-            return importlib.import_module(name)
-    finally:
-        if before is None:
-            del os.environ[_SWITCH]
-        else:
-            os.environ[_SWITCH] = before
+    with without_telemetry(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        importlib.import_module("mlflow")
+        return importlib.import_module(name)
+
+
+@contextmanager
+def without_telemetry() -> Iterator[None]:
+    """While MLflow is imported it finds its telemetry switched off; then the environment is as it was."""
+    with _turn:  # two threads at once would take the other's value for the user's
+        before = os.environ.get(_SWITCH)
+        os.environ[_SWITCH] = "true"
+        try:
+            yield
+        finally:
+            if before is None:
+                del os.environ[_SWITCH]
+            else:
+                os.environ[_SWITCH] = before
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from model_platform.config import find_address, state_directory
 from model_platform.embedded.launcher import find
 from model_platform.errors import in_shell
 from model_platform.grammar import Kind, Names, Option, Verb, Word
-from model_platform.magics.completion import KnownNames
+from model_platform.known_names import KnownNames
 from model_platform_core.errors import ModelPlatformError
 
 _TYPES: Mapping[Kind, Any] = {Kind.WHOLE: click.INT, Kind.FIGURE: click.FLOAT}

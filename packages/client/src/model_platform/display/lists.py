@@ -9,8 +9,9 @@ from typing import Any
 from model_platform.display import words
 from model_platform.display.card import STATES, Card, Column, Inline, Span, State, Table, code, link, quiet
 from model_platform.display.endpoint_cards import data_of, usage_words
-from model_platform_core.cards import MEANINGS, OF_A_VERSION, ModelCard, mandatory_fields, missing_fields
+from model_platform_core.cards import OF_A_VERSION, ModelCard, mandatory_fields, missing_fields
 from model_platform_core.deployments import EndpointState
+from model_platform_core.meanings import MEANINGS
 from model_platform_core.models import ModelVersion, RegisteredModel
 from model_platform_core.wire import (
     CardRevision,

@@ -14,6 +14,7 @@ from model_platform.endpoint import act, status_of
 from model_platform.grammar import CARD_FIELDS
 from model_platform.log_lines import LogText, line_text
 from model_platform.magics.namespace import Namespace, evaluate
+from model_platform.timing.measure import time_both
 from model_platform.widgets.form import publish_or_ask
 from model_platform_core.errors import InvalidError
 
@@ -67,6 +68,10 @@ def _deploy(given: Given, _names: Namespace) -> Any:
 
 def _predict(given: Given, names: Namespace) -> Any:
     return actions.predict(current(), given.name, evaluate(given.rows, names, "the rows"))
+
+
+def _time(given: Given, names: Namespace) -> Any:
+    return time_both(current(), given.name, evaluate(given.rows, names, "the rows"))
 
 
 def _act(action: str) -> Callable[[Given, Namespace], Any]:
@@ -128,6 +133,7 @@ RUN: Mapping[str, Callable[[Given, Namespace], Any]] = {
     "publish": _publish,
     "deploy": _deploy,
     "predict": _predict,
+    "time": _time,
     "rollback": _act("rollback"),
     "stop": _act("stop"),
     "start": _act("start"),
