@@ -227,7 +227,7 @@ def test_everything_ends(harness: LocalHarness, small: SavedModel) -> None:
     assert len(found) == 5
     harness.end()
     assert not any(map(alive, found))
-    assert processes.running(lambda argument: argument.startswith(f"{harness.state}/")) == {}
+    assert processes.running(f"{harness.state}/") == {}
 
 
 def test_whoever_waits_is_told_when_a_runner_is_ready_and_when_it_ends(

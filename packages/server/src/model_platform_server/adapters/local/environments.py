@@ -237,11 +237,7 @@ class Environments:
 
 def end_builds(folder: Path) -> int:
     """End what builds environments in this folder; how many processes that were."""
-    found = [
-        one
-        for several in processes.running(lambda it: it.startswith(f"{folder}/{_MAKING}")).values()
-        for one in several
-    ]
+    found = [one for several in processes.running(f"{folder}/{_MAKING}").values() for one in several]
     processes.end(found, grace=0)
     return len(found)
 

@@ -146,7 +146,7 @@ class Gateway:
             if files.read(self._files.bootstrap) == self._bootstrap(self._port()):
                 return known
             processes.end([known], grace=1)
-        found = processes.running(lambda argument: argument == str(self._files.bootstrap))
+        found = processes.running(str(self._files.bootstrap))
         for identity in [one for several in found.values() for one in several]:
             if self._admin.live() and self._watches_here(identity):
                 return identity

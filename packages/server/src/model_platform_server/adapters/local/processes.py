@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import psutil
@@ -152,17 +152,16 @@ def memory(identity: ProcessIdentity, enough: int) -> int:
     return plain if plain <= enough else sum(_figure(process, "pss") for process in family)
 
 
-def running(mentioning: Callable[[str], bool]) -> dict[str, list[ProcessIdentity]]:
-    """Processes of this user by an argument of theirs that is `mentioning` what we look for."""
+def running(*beginnings: str) -> dict[str, list[ProcessIdentity]]:
+    """Processes of this user by an argument of theirs that begins as one of these."""
+    wanted = tuple(os.fsencode(one) for one in beginnings)
     found: dict[str, list[ProcessIdentity]] = {}
-    for process in psutil.process_iter():
-        with contextlib.suppress(psutil.Error):
-            if process.pid == os.getpid() or process.uids().real != os.getuid():
-                continue
-            for argument in filter(mentioning, process.cmdline()):
-                started, lives = _look(process.pid)
+    for pid, line in _command_lines():
+        if pid != os.getpid() and any(one in line for one in wanted):
+            for argument in line.split(b"\0"):
+                started, lives = _look(pid) if argument.startswith(wanted) else ("", False)
                 if lives:
-                    found.setdefault(argument, []).append(ProcessIdentity(pid=process.pid, started=started))
+                    found.setdefault(os.fsdecode(argument), []).append(ProcessIdentity(pid=pid, started=started))
     return found
 
 
@@ -193,6 +192,20 @@ def _look(pid: int) -> tuple[str, bool]:
         return str(process.create_time()), process.status() != psutil.STATUS_ZOMBIE
     except psutil.Error:
         return "", False
+
+
+def _command_lines() -> Iterator[tuple[int, bytes]]:
+    """Every process of this user, with its arguments, each of which ends with a zero."""
+    if sys.platform == "linux":
+        for entry in Path("/proc").iterdir():  # psutil reads three times as much of each
+            with contextlib.suppress(OSError):
+                if entry.name.isdigit() and entry.stat().st_uid == os.getuid():
+                    yield int(entry.name), (entry / "cmdline").read_bytes()
+        return
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if process.uids().real == os.getuid():
+                yield process.pid, os.fsencode("\0".join(process.cmdline()))
 
 
 @functools.cache

@@ -417,7 +417,7 @@ class LocalTarget:
         Folders without a plan are remains, and so are runners whose folder is gone.
         """
         folder = self._state / "deployments"
-        found = processes.running(lambda argument: argument.startswith(f"{folder}/"))
+        found = processes.running(f"{folder}/")
         deployments = {}
         for place in sorted(folder.glob("*/*/*")):
             plan = read_plan(place)
@@ -446,19 +446,13 @@ def stop_everything(state_directory: Path, grace: float = 10.0) -> int:
     What is to run stays written down: the next target on this directory starts it again.
     """
     state = state_directory.resolve()
-    found = [one for several in processes.running(_mentions(state)).values() for one in several]
+    started_with = (f"{state / 'deployments'}/", f"{state / FORK_SERVERS}/", str(state / "gateway" / "bootstrap.json"))
+    found = [one for several in processes.running(*started_with).values() for one in several]
     builds = end_builds(state / "environments")
     processes.end(found, grace)
     if state.is_dir():
         shutil.rmtree(sockets.socket_folder(state))
     return len(found) + builds
-
-
-def _mentions(state: Path) -> Callable[[str], bool]:
-    """Whether an argument of a process is a file that we start processes with."""
-    runners, gateway = f"{state / 'deployments'}/", str(state / "gateway" / "bootstrap.json")
-    fork_servers = f"{state / FORK_SERVERS}/"
-    return lambda argument: argument.startswith((runners, fork_servers)) or argument == gateway
 
 
 def _json(text: str) -> Any:
