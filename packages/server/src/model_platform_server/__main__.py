@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import signal
 import sys
 from collections.abc import Sequence
@@ -39,6 +40,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _serve(options: argparse.Namespace) -> int:
+    gc.disable()  # until it serves: a start makes what stays, and to look through all of that again and again takes long
     # Imported here, so that `stop` and `--version` answer at once.
     from model_platform_server.serving import serve  # noqa: PLC0415
     from model_platform_server.settings import Settings  # noqa: PLC0415

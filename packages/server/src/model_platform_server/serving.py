@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import getpass
 import logging
 import logging.handlers
@@ -9,6 +11,7 @@ import os
 import secrets
 import signal
 import socket
+from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
@@ -23,6 +26,7 @@ from model_platform_server.discovery import StateDirectory
 from model_platform_server.settings import Settings
 
 PORT_FILE = "server.port"
+REGISTRY_AFTER_SECONDS = 0.3
 LOG_BYTES, LOG_FILES = 5 << 20, 3
 
 log = logging.getLogger(__name__)
@@ -65,12 +69,14 @@ def _serve(settings: Settings, directory: StateDirectory, listener: socket.socke
         allowed_hosts=settings.allowed_hosts,
         allowed_origins=settings.allowed_origins,
     )
-    composition.registry.start()
     composition.reconciler.start()
-    server = uvicorn.Server(
-        uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=5, server_header=False)
+    server = _Server(
+        uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=5, server_header=False),
+        afterwards=composition.registry.start,
     )
     directory.announce(url, proof_key)
+    gc.freeze()  # what a start has made stays
+    gc.enable()
     try:
         server.run(sockets=[listener])
     finally:
@@ -80,6 +86,18 @@ def _serve(settings: Settings, directory: StateDirectory, listener: socket.socke
             logging.shutdown()
             os._exit(0)  # Python itself would wait for the step: for an environment that is being built, minutes
         composition.registry.stop()
+
+
+class _Server(uvicorn.Server):
+    """Does something more once it answers, and whoever started it has had the first answer."""
+
+    def __init__(self, config: uvicorn.Config, *, afterwards: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._afterwards = afterwards
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        asyncio.get_running_loop().call_later(REGISTRY_AFTER_SECONDS, self._afterwards)
 
 
 def _end(_number: int, _frame: object) -> NoReturn:

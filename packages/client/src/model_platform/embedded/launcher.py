@@ -31,7 +31,7 @@ START_SECONDS = 120.0
 STOP_SECONDS = 30.0
 LOCK_FILE = "starting.lock"
 START_LOG = "start.log"
-_LOOK_SECONDS = 0.05
+_LOOK_SECONDS = 0.01
 _LOG_LINES = 15
 
 # What a server may need of the environment it is started from. Everything else stays out: no tracking addresses, no

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import gc
 import logging
 import threading
 from collections.abc import Iterator
@@ -71,6 +72,7 @@ class MlflowRegistry:
             self._stores.registry.engine.dispose()
 
     def _come_up(self) -> None:
+        gc.disable()  # importing MLflow makes a million objects that stay
         try:
             from model_platform_server.adapters.mlflow import publishing, startup  # noqa: PLC0415
 
@@ -80,6 +82,8 @@ class MlflowRegistry:
         except Exception:  # noqa: BLE001  # whatever it is: it is told, and the rest of the server goes on
             _log.exception("The registry did not come up; everything else goes on.")
         finally:
+            gc.freeze()
+            gc.enable()
             self._up.set()
 
     def ready(self) -> bool:
