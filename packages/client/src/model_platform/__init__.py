@@ -33,6 +33,7 @@ if TYPE_CHECKING:
         start,
         status,
         stop,
+        time,
         token,
         zone,
     )
@@ -61,6 +62,7 @@ _PLACES = {
         "start",
         "status",
         "stop",
+        "time",
         "token",
         "zone",
     ),
@@ -86,6 +88,7 @@ __all__ = [
     "start",
     "status",
     "stop",
+    "time",
     "token",
     "zone",
 ]

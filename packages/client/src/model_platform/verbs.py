@@ -24,6 +24,8 @@ from model_platform.results import (
     StatusList,
     ZoneView,
 )
+from model_platform.timing.measure import time_both
+from model_platform.timing.timed import Timed
 from model_platform.widgets.form import publish_or_ask
 
 
@@ -153,6 +155,15 @@ def deploy(
 def predict(name: str, rows: Any) -> Any:
     """Call an endpoint with a DataFrame, an array or a list of records; the answer has the notebook's form."""
     return actions.predict(current(), name, rows)
+
+
+@explained(in_python)
+def time(name: str, rows: Any) -> Timed:
+    """Notebook and endpoint side by side for the same rows, and the one setting to change.
+
+    Where the live version was not published by this process it is loaded here, which may run the publisher's code.
+    """
+    return time_both(current(), name, rows)
 
 
 @explained(in_python)

@@ -24,6 +24,7 @@ from model_platform.cli.server import server
 from model_platform.endpoint import act, status_of
 from model_platform.grammar import CARD_FIELDS, PUBLISH_OPTIONS, VERBS, Option, Verb, Word
 from model_platform.log_lines import line_text
+from model_platform.timing.measure import time_both
 from model_platform_core.errors import ModelPlatformError
 
 _PUBLISH = Verb(
@@ -47,6 +48,14 @@ _PREDICT = Verb(
     (VERBS["predict"].words[0], Word("file", "JSON records or CSV with a head line; - is standard input")),
     (),
     ("%mp_predict churn rows.json", "%mp_predict churn - < rows.csv"),
+)
+_TIME = Verb(
+    "time",
+    "The model and an endpoint side by side for the rows of a file, and the one setting to change.",
+    _PREDICT.words,
+    (),
+    ("%mp_time churn rows.json", "%mp_time churn - < rows.csv"),
+    "The live version is loaded here, which may run its publisher's code.",
 )
 
 
@@ -76,6 +85,10 @@ def _deploy(version: str, no_wait: bool, as_json: bool, **given: Any) -> None:
 
 def _predict(name: str, file: str, as_json: bool) -> None:  # noqa: ARG001 - the answers are JSON anyway
     show_json(actions.answers(client(), name, read_rows(file)))
+
+
+def _time(name: str, file: str, as_json: bool) -> None:
+    show(time_both(client(), name, read_rows(file)).card(), as_json=as_json)
 
 
 def _act(action: str) -> Any:
@@ -152,6 +165,7 @@ for _verb, _run in (
     (_PUBLISH, _publish),
     (VERBS["deploy"], _deploy),
     (_PREDICT, _predict),
+    (_TIME, _time),
     (VERBS["rollback"], _act("rollback")),
     (VERBS["stop"], _act("stop")),
     (VERBS["start"], _act("start")),

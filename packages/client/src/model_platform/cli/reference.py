@@ -87,7 +87,7 @@ def _terminal() -> str:
 
 def _differences() -> Iterator[str]:
     """Commands whose words differ from the magic's, because a terminal has no variables."""
-    for name in ("publish", "predict"):
+    for name in ("publish", "predict", "time"):
         command = main.commands[name]
         words = " ".join(
             str(parameter.name).upper() for parameter in command.params if isinstance(parameter, click.Argument)
