@@ -24,6 +24,7 @@ from model_platform.capture.earlier import Earlier, asks_for_review, differs_fro
 from model_platform.capture.fingerprint import PATIENCE_SECONDS, Fingerprinting
 from model_platform.capture.kept import Kept
 from model_platform.capture.origin import Origin, find_origin
+from model_platform.capture.remembered import remember
 from model_platform.capture.result import TRAINED_ELSEWHERE, Found, Published
 from model_platform.capture.subject import Subject
 from model_platform.capture.trial import Trial
@@ -187,6 +188,7 @@ def publish(
                 new=order.new or asks_for_review(written, last),
             )
             version = _register(client, ref, earlier, composed, folder, request, progress)
+            remember(version, model)
             if last is None or version.version != last.version:
                 _complete_later(client, version, captured, folder)
         demanded = mandatory_fields(composed.card.tier, zone.spec.mandatory_fields if zone else ())
