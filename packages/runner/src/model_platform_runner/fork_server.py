@@ -93,7 +93,7 @@ class ForkServer:
     def _answer(self) -> bool:
         """Take an order; whether another one may come."""
         connection, _ = self._door.accept()
-        with connection, contextlib.suppress(OSError, ValueError, KeyError):
+        with connection, contextlib.suppress(OSError, ValueError, KeyError, TypeError):
             connection.settimeout(_ORDER_SECONDS)
             order = json.loads(connection.makefile().readline())
             configuration = Path(order["configuration"])
