@@ -8,6 +8,7 @@ missing, unknown or extreme. What it leaves to the model is no objection, as lon
 
 import contextlib
 import math
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,7 +64,9 @@ def objection(predictor: Predictor, fast: Fast, sample: Sample, *, exact: bool) 
         Floats must be equal to the last bit.
     """
     try:
-        return _Proof(predictor, fast, exact).objection(sample)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about made-up rows, which nobody has sent
+            return _Proof(predictor, fast, exact).objection(sample)
     except CallError:
         return "The sample does not fit the signature."
     except Exception as error:  # noqa: BLE001 - whatever it raises, it does not serve

@@ -25,7 +25,7 @@ _FORESTS = {
 }
 MODELS = _SINGLE | _FORESTS
 
-_NODES = 1 << 20  # a forest with more is not copied into one tree: that would double what the runner holds
+_NODES = 1 << 18  # a forest with more (16 MB) is not copied into one tree: the runner would hold it twice
 _CELLS = 1 << 18  # numbers in the rows repeated for each tree; for more, a call for each tree costs less
 
 
