@@ -12,7 +12,8 @@ import pytest
 
 from model_platform_core.errors import StorageUnavailableError
 from model_platform_server.adapters.local.files import replace
-from model_platform_server.adapters.local.target import LocalTarget, stop_everything
+from model_platform_server.adapters.local.remains import stop_everything
+from model_platform_server.adapters.local.target import LocalTarget
 from model_platform_server.ports import RoutePlan
 from support.servers import wait_until
 from targets.harness import REF, LocalHarness, bring_up, maintained, settled

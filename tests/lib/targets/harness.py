@@ -16,8 +16,9 @@ from typing import Protocol
 
 from model_platform_core.refs import EndpointRef
 from model_platform_server.adapters.local.processes import ProcessIdentity, alive
+from model_platform_server.adapters.local.remains import stop_everything
 from model_platform_server.adapters.local.settings import CallLimits, EnvironmentPolicy, Patience
-from model_platform_server.adapters.local.target import LocalTarget, stop_everything
+from model_platform_server.adapters.local.target import LocalTarget
 from model_platform_server.ports import DeploymentTarget, Observation, RoutePlan, RunnerPlan, RunnerState
 from model_platform_server.settings import OwnEnvironments
 from support.servers import wait_until

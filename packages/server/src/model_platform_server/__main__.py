@@ -61,7 +61,7 @@ def _stop(state: Path, *, everything: bool) -> int:
             if processes.wait_until(lambda: not processes.alive(server), STOP_SECONDS):
                 break
     if everything:
-        from model_platform_server.adapters.local.target import stop_everything  # noqa: PLC0415
+        from model_platform_server.adapters.local.remains import stop_everything  # noqa: PLC0415
 
         stop_everything(state / "local")
     return 0

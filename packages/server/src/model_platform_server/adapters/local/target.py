@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
-import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,7 +13,6 @@ from typing import Any
 from model_platform_core.deployments import Capabilities, Failure
 from model_platform_core.errors import (
     ModelPlatformError,
-    ReadinessFailedError,
     TargetUnavailableError,
     UnsupportedByTargetError,
 )
@@ -24,13 +21,15 @@ from model_platform_core.values import canonical_json
 from model_platform_core.wire import EndpointMetrics, EnvironmentInfo, LogLine
 from model_platform_core.zones import Amount
 from model_platform_server.adapters.local import files, machine, metrics, processes, sockets
-from model_platform_server.adapters.local.deployment import Deployment, read_plan
-from model_platform_server.adapters.local.environments import Environments, end_builds
+from model_platform_server.adapters.local.calls import call
+from model_platform_server.adapters.local.deployment import Deployment
+from model_platform_server.adapters.local.environments import Environments
 from model_platform_server.adapters.local.fork_servers import FORK_SERVERS, ForkServers, Launch, Start
 from model_platform_server.adapters.local.gateway import Clusters, Gateway
 from model_platform_server.adapters.local.logs import read_logs
 from model_platform_server.adapters.local.overlay import Overlays, main_file
 from model_platform_server.adapters.local.own import Moves
+from model_platform_server.adapters.local.remains import DEPLOYMENTS, take_over
 from model_platform_server.adapters.local.requirements import needs_of
 from model_platform_server.adapters.local.runner import Surroundings
 from model_platform_server.adapters.local.settings import CallLimits, EnvironmentPolicy, Patience
@@ -85,11 +84,12 @@ class LocalTarget:
             limits=limits,
             patience=patience,
         )
+        self._call_seconds = limits.seconds + 2 * _GATEWAY_MARGIN
         self._lock, self._telling = threading.Lock(), threading.Lock()
         self._gateway = Gateway(
             self._state / "gateway", socket_folder, port=gateway_port, seconds=limits.seconds + _GATEWAY_MARGIN
         )
-        self._deployments = self._found()
+        self._deployments = take_over(self._state, self._around)
         self._told: Clusters = {}
         self._refreshed = False
         self._trouble = ""
@@ -129,7 +129,7 @@ class LocalTarget:
         self._refuse_what_cannot_be(plan)
         deployment = self._get(plan.ref, plan.deployment.name)
         if deployment is None:
-            folder = self._state / "deployments" / str(plan.ref.zone) / plan.ref.name / plan.deployment.name
+            folder = self._state / DEPLOYMENTS / str(plan.ref.zone) / plan.ref.name / plan.deployment.name
             deployment = Deployment(folder, plan, self._around)
             if self._environments.has(deployment.needs.key):
                 deployment.take_over(deployment.needs.key)
@@ -206,22 +206,7 @@ class LocalTarget:
 
     def call(self, path: str, records: Sequence[Any], token: str | None) -> list[Any]:
         """A plain call through the gateway."""
-        return self._post(self.gateway_url().removeprefix("http://"), path, records, token)
-
-    def _post(self, address: str | Path, path: str, records: Sequence[Any], token: str | None) -> list[Any]:
-        headers = {"content-type": "application/json"}
-        if token is not None:
-            headers["authorization"] = f"Bearer {token}"
-        seconds = self._around.limits.seconds + 2 * _GATEWAY_MARGIN
-        try:
-            status, text = sockets.post(address, path, canonical_json(list(records)), headers, timeout=seconds)
-        except OSError as error:
-            raise ReadinessFailedError(f"The endpoint gave no answer ({type(error).__name__}).") from error
-        answer = _json(text)
-        if status == 200 and isinstance(answer, list):
-            return answer
-        code = str(answer.get("code", "no code")) if isinstance(answer, dict) else "no code"
-        raise ReadinessFailedError(f"The endpoint answered {status} ({code}) to its own sample.")
+        return call(self.gateway_url().removeprefix("http://"), path, records, token, self._call_seconds)
 
     # ---------------------------------------------------------------- environments
 
@@ -231,7 +216,7 @@ class LocalTarget:
         runner = found.successor if found else None
         if runner is None:
             raise TargetUnavailableError(f"{ref} has no runner in an environment of its own that answers.")
-        return self._post(runner.socket, "/", records, token)
+        return call(runner.socket, "/", records, token, self._call_seconds)
 
     def take_over(self, ref: EndpointRef, deployment: str) -> None:
         """Send calls to the runners in the model's own environment; those before end what they hold, and go."""
@@ -411,26 +396,6 @@ class LocalTarget:
         with self._lock:
             return [deployment for (owner, _), deployment in self._deployments.items() if owner == ref]
 
-    def _found(self) -> dict[tuple[EndpointRef, str], Deployment]:
-        """What an earlier server left: its deployments and their processes.
-
-        Folders without a plan are remains, and so are runners whose folder is gone.
-        """
-        folder = self._state / "deployments"
-        found = processes.running(f"{folder}/")
-        deployments = {}
-        for place in sorted(folder.glob("*/*/*")):
-            plan = read_plan(place)
-            if plan is None:
-                shutil.rmtree(place)
-                continue
-            mine = {path: found.pop(path) for path in list(found) if path.startswith(f"{place}/")}
-            deployment = Deployment(place, plan, self._around)
-            deployment.adopt(mine)
-            deployments[plan.ref, plan.deployment.name] = deployment
-        processes.end([one for several in found.values() for one in several], grace=0)
-        return deployments
-
     def _refuse_what_cannot_be(self, plan: RunnerPlan) -> None:
         if plan.deployment.resources.gpu:
             raise UnsupportedByTargetError(
@@ -438,25 +403,3 @@ class LocalTarget:
             )
         if problems := machine.check_machine():
             raise UnsupportedByTargetError(f"Models cannot be served here: {problems[0]}.", hint="mp doctor")
-
-
-def stop_everything(state_directory: Path, grace: float = 10.0) -> int:
-    """End the gateway and all runners of a state directory; how many processes that were.
-
-    What is to run stays written down: the next target on this directory starts it again.
-    """
-    state = state_directory.resolve()
-    started_with = (f"{state / 'deployments'}/", f"{state / FORK_SERVERS}/", str(state / "gateway" / "bootstrap.json"))
-    found = [one for several in processes.running(*started_with).values() for one in several]
-    builds = end_builds(state / "environments")
-    processes.end(found, grace)
-    if state.is_dir():
-        shutil.rmtree(sockets.socket_folder(state))
-    return len(found) + builds
-
-
-def _json(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except ValueError:
-        return None

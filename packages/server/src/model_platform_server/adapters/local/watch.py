@@ -87,6 +87,7 @@ class Watch:
         try:
             self.path.unlink(missing_ok=True)
             listener.bind(str(self.path))
+            self.path.chmod(0o600)
         except OSError:  # no room on the disk: whoever waits looks from time to time
             listener.close()
             self._over = True
