@@ -91,7 +91,7 @@ def test_a_wrong_line_is_told(verb: str, line: str, said: str) -> None:
 def test_every_verb_is_a_magic_a_function_and_a_command() -> None:
     assert set(RUN) == set(VERBS)
     assert set(VERBS) <= set(vars(verbs))
-    assert set(VERBS) <= set(main.commands)
+    assert set(VERBS) <= set(main.loaded())
     for verb in VERBS.values():
         assert verb.examples
         assert verb.summary.endswith(".")

@@ -1,20 +1,16 @@
-"""Click commands from the table of verbs."""
+"""Click commands from the table of verbs; nothing else is imported to make them."""
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import click
 from click.shell_completion import CompletionItem
 
-from model_platform.client import Client, connect, current
-from model_platform.config import find_address, state_directory
-from model_platform.embedded.launcher import find
-from model_platform.errors import in_shell
 from model_platform.grammar import Kind, Names, Option, Verb, Word
-from model_platform.known_names import KnownNames
-from model_platform_core.errors import ModelPlatformError
+from model_platform.wording import in_shell
 
 _TYPES: Mapping[Kind, Any] = {Kind.WHOLE: click.INT, Kind.FIGURE: click.FLOAT}
 
@@ -66,29 +62,7 @@ def _completer(names: Names) -> Callable[[click.Context, click.Parameter, str], 
         return None
 
     def complete(_context: click.Context, _parameter: click.Parameter, begun: str) -> list[CompletionItem]:
-        found = KnownNames(_running).get(names)
+        found = importlib.import_module("model_platform.cli.connection").known_names().get(names)
         return [CompletionItem(name) for name in found if name.startswith(begun)]
 
     return complete
-
-
-def _running() -> Client | None:
-    """The configured server; the embedded one only if it runs already: a Tab starts nothing."""
-    try:
-        address = find_address()
-        if address.server is None and find(state_directory()) is None:
-            return None
-        return connect()
-    except ModelPlatformError:
-        return None
-
-
-def client() -> Client:
-    """The connection of this command."""
-    return current()
-
-
-def card_fields(given: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
-    """The card's fields among the options."""
-    found = {name: given.get(name) for name in ("tier", *names)}
-    return {name: value for name, value in found.items() if value is not None}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from model_platform import actions
-from model_platform.cli.build import client
+from model_platform.cli.connection import client
 from model_platform.cli.output import show, show_json
 from model_platform.config import remember_zone
 from model_platform.display.card import Card, Column, Table

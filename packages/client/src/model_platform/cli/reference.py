@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import click
 
@@ -73,7 +73,7 @@ def _terminal() -> str:
     lines = ["## In a terminal", ""]
     lines.append("`mp` has the verbs above, `--json` on everything that prints data, and these commands of its own:")
     lines += ["", "```"]
-    for path, command in _commands(main, "mp"):
+    for path, command in _commands(main.loaded(), "mp"):
         if path.partition(" ")[2] not in VERBS:
             lines.append(f"{path:<32}{command.get_short_help_str(120)}")
     lines += ["```", "", *_differences(), "| exit status | when |", "|---|---|", "| 0 | done |"]
@@ -88,7 +88,7 @@ def _terminal() -> str:
 def _differences() -> Iterator[str]:
     """Commands whose words differ from the magic's, because a terminal has no variables."""
     for name in ("publish", "predict", "time"):
-        command = main.commands[name]
+        command = main.loaded()[name]
         words = " ".join(
             str(parameter.name).upper() for parameter in command.params if isinstance(parameter, click.Argument)
         )
@@ -96,11 +96,11 @@ def _differences() -> Iterator[str]:
         yield ""
 
 
-def _commands(group: click.Group, path: str) -> Iterator[tuple[str, click.Command]]:
-    for name, command in group.commands.items():
+def _commands(commands: Mapping[str, click.Command], path: str) -> Iterator[tuple[str, click.Command]]:
+    for name, command in commands.items():
         yield f"{path} {name}", command
         if isinstance(command, click.Group):
-            yield from _commands(command, f"{path} {name}")
+            yield from _commands(command.commands, f"{path} {name}")
 
 
 if __name__ == "__main__":
