@@ -215,3 +215,15 @@ def test_documents_of_other_kinds_of_rows(described: Any, kind: str) -> None:
     for part in said:
         assert part in text
     jsonschema.Draft202012Validator.check_schema(calls.get("/openapi.json").json()["components"]["schemas"]["Row"])
+
+
+def test_how_a_call_learns_what_took_how_long_is_described(calls: Any) -> None:
+    operation = calls.get("/openapi.json").json()["paths"]["/"]["post"]
+    (asked,) = operation["parameters"]
+    answer = calls.post("/", json=[ROW], headers={asked["name"]: asked["example"]})
+    (told,) = operation["responses"]["200"]["headers"]
+    pattern = r"\w+;dur=[\d.]+(, \w+;dur=[\d.]+)*"
+    example = operation["responses"]["200"]["headers"][told]["example"]
+    assert re.fullmatch(pattern, answer.headers[told])
+    assert re.findall(r"\w+(?=;)", answer.headers[told]) == re.findall(r"\w+(?=;)", example)
+    assert asked["name"] in calls.get("/").text

@@ -8,11 +8,11 @@ import importlib.util
 import os
 import re
 import statistics
-import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
+from time import perf_counter
 from typing import Any
 
 import httpx
@@ -37,7 +37,7 @@ from model_platform_core.errors import (
 from model_platform_core.models import ModelVersion
 from model_platform_core.wire import EndpointResource
 
-_LONG_SECONDS = 2.0
+_LONG_SECONDS = 1.0
 _QUICK_SECONDS = 0.5
 _FEWEST, _ENOUGH = 3, 50
 _TIMES_MORE = 10
@@ -110,17 +110,17 @@ def repeated(call: Callable[[], Any], long_seconds: float = _LONG_SECONDS) -> li
 
     At least 3, then until they have taken long or there are 50.
     """
-    began = time.perf_counter()
+    began = perf_counter()
     call()
-    first = time.perf_counter() - began
+    first = perf_counter() - began
     if first > long_seconds:
         return [first]
     found: list[float] = []
-    began = now = time.perf_counter()
+    began = now = perf_counter()
     while len(found) < _FEWEST or (len(found) < _ENOUGH and now - began < long_seconds):
         call()
-        found.append(time.perf_counter() - now)
-        now = time.perf_counter()
+        before, now = now, perf_counter()
+        found.append(now - before)
     return found
 
 
@@ -172,7 +172,7 @@ def _as_taken(table: Table, subject: Subject) -> Any:
 def _here(asked: _Asked, there: There) -> Here:
     with _without_warnings():
         seconds = statistics.median(repeated(asked.answer))
-        jobs = _jobs(asked.subject.model)
+        jobs = jobs_of(asked.subject.model)
         here = Here(
             seconds=seconds,
             threads=jobs or threads(),
@@ -205,7 +205,7 @@ def threads() -> int:
     return int(told) if told.isdecimal() and int(told) else os.cpu_count() or 1
 
 
-def _jobs(model: Any) -> int | None:
+def jobs_of(model: Any) -> int | None:
     """How many jobs the model was told to run at once; None where it was not told."""
     if not hasattr(model, "get_params"):
         return None

@@ -18,6 +18,19 @@ _TENSOR_IN = {
 }
 _NAMED = {"type": "object", "required": ["name"], "properties": {"name": {"type": "string"}}}
 _READY = {"type": "object", "properties": {"name": {"type": "string"}, "ready": {"type": "boolean"}}}
+_TIMED = {
+    "name": "X-Server-Timing",
+    "in": "header",
+    "required": False,
+    "description": "With any value, the answer tells in Server-Timing what took how long.",
+    "schema": {"type": "string"},
+    "example": "1",
+}
+_TIMING = {
+    "description": "Milliseconds of queue, check, model and encode, where the call asked for them.",
+    "schema": {"type": "string"},
+    "example": "queue;dur=0.031, check;dur=0.214, model;dur=0.262, encode;dur=0.030",
+}
 _PREDICTING = (400, 401, 403, 408, 413, 415, 422, 500, 503, 504)
 
 
@@ -168,8 +181,12 @@ def _predict(interface: Interface, name: str, summary: str, body: Schema, answer
     operation = {
         "operationId": name,
         "summary": summary,
+        "parameters": [_TIMED],
         "requestBody": {"required": True, "content": {"application/json": {"schema": body}}},
-        "responses": {"200": _content("The answers.", "application/json", answer), **failures},
+        "responses": {
+            "200": {**_content("The answers.", "application/json", answer), "headers": {"Server-Timing": _TIMING}},
+            **failures,
+        },
     }
     return {**operation, "security": [{"token": []}]} if interface.config.access == "token" else operation
 
