@@ -19,11 +19,13 @@ from support.state import gateway_process, runner_processes
 SERVER = "model_platform_server"
 PLACES = {
     "before the environment": f"{SERVER}.adapters.local.target:LocalTarget.prepare:before",
-    "runner started, not noted": f"{SERVER}.adapters.local.processes:start:after",
+    "runner ordered, not noted": f"{SERVER}.adapters.local.fork_servers:Order.identity:after",
+    "runner noted": f"{SERVER}.adapters.local.fork_servers:Order.go:after",
     "runner ready": f"{SERVER}.reconcile.change:Change._bring_up:after",
     "proven": f"{SERVER}.reconcile.change:prove:after",
     "switched, not written": f"{SERVER}.reconcile.change:Change._give_traffic:after",
 }
+NOT_BEGUN = {"before the environment", "runner ordered, not noted"}
 
 
 @pytest.fixture(scope="module")
@@ -58,6 +60,6 @@ def test_a_server_is_killed_while_it_deploys_and_the_next_one_brings_it_to_its_e
         assert gateway_process(home.state) == gateway
         # The one that is live and the one that is kept warm, each once.
         wait_until(lambda: len(runner_processes(home.state, "churn")) == 2, what="the end of older runners")
-        if place != "before the environment":
+        if place not in NOT_BEGUN:
             server = psutil.Process(home.discovery["pid"])
             assert all(one.create_time() < server.create_time() for one in runner_processes(home.state, "churn"))

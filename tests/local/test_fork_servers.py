@@ -178,6 +178,16 @@ def test_the_next_server_orders_from_the_same_fork_server(harness: LocalHarness,
     assert psutil.Process(harness.processes(REF, "v2")[0].pid).ppid() == before.pid
 
 
+def test_a_fork_server_that_nobody_noted_is_replaced(harness: LocalHarness, small: SavedModel) -> None:
+    bring_up(harness.target, plan(small))
+    before = fork_server(harness)
+    (record,) = harness.state.glob("fork-servers/*/process.json")
+    record.unlink()
+    bring_up(harness.another(), plan(small, "v2", version=2))
+    assert not alive(before)
+    assert starts(harness, "v2") == ["fork"]
+
+
 def test_runners_that_end_leave_no_zombies(harness: LocalHarness, small: SavedModel) -> None:
     bring_up(harness.target, plan(small, replicas=2))
     first, second = harness.processes(REF, "v1")

@@ -44,6 +44,7 @@ _IMPORTS = {
     "skops": ["skops.io"],
     "xgboost": ["xgboost"],
 }
+_MLFLOW = {"mlflow", "mlflow-skinny"}
 # Threads that sleep until there is something to clear away, and that a child does without: Arrow's allocator, and what
 # removes the files that polars puts on disk.
 _HARMLESS_THREADS = {"jemalloc_bg_thd", "polars-ooc-clea"}
@@ -110,7 +111,7 @@ class ForkServer:
         """Import what is not there yet, and see to it that it can be shared."""
         if new := sorted(set(libraries) & _IMPORTS.keys() - self._imported):
             sys.dont_write_bytecode = True  # as while a model is loaded
-            if not {"mlflow", "mlflow-skinny"}.isdisjoint(new):
+            if not _MLFLOW.isdisjoint(new):
                 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
             for module in [module for name in new for module in _IMPORTS[name]]:
                 _import(module)
@@ -194,6 +195,8 @@ def _rehearse(libraries: Collection[str]) -> None:
             model = pickle.loads(pickle.dumps(linear.LogisticRegression().fit(rows, [0, 1])))  # noqa: S301 - our own
             for given in (rows, rows.to_numpy()):
                 model.predict(given)
+        if not _MLFLOW.isdisjoint(libraries):  # it looks through all that is installed when it loads the first model
+            importlib.import_module("mlflow.utils.requirements_utils")._init_packages_to_modules_map()  # noqa: SLF001
 
 
 async def _nothing(*_arguments: object) -> None:

@@ -239,6 +239,8 @@ class ForkServers:
             if record.stamp == launch.stamp:
                 return record.process
             self.give_up(record.process)
+        for process in processes.running(str(place)).get(str(place), []):
+            self.give_up(process)  # one that nobody noted: who started it ended in that moment
         files.private_folder(place)
         process = self._new(launch, place)
         record = _Record(process=process, python=Path(launch.command[0]), stamp=launch.stamp)
