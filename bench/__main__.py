@@ -43,7 +43,7 @@ def main() -> int:
         return 2
     groups: list[str] = options.groups or list(GROUPS)
     keys = [figure.key for group in groups for figure in of_group(group)]
-    found = _results(options, groups, keys)
+    found = _results(options, keys)
     bench = Bench(
         folder=_WORK,
         results=found,
@@ -57,7 +57,7 @@ def main() -> int:
     try:
         for group in groups:
             began = time.monotonic()
-            _RUN[group](bench)
+            bench.group(group, _RUN[group])
             bench.progress.line(f"── {group}: {time.monotonic() - began:.0f} s")
     except KeyboardInterrupt:
         print(f"Interrupted; the same command goes on after {len(found.outcomes)} figures.", file=sys.stderr)
@@ -81,27 +81,15 @@ def _options() -> argparse.Namespace:
     return options
 
 
-def _results(options: argparse.Namespace, groups: list[str], keys: list[str]) -> Results:
-    """What the interrupted run of the same settings left, or nothing; other groups' figures stay as they are."""
+def _results(options: argparse.Namespace, keys: list[str]) -> Results:
+    """What is there already, and where the rest is written."""
     _WORK.mkdir(parents=True, exist_ok=True)
-    command = "make bench" + (f" BENCH={' '.join(groups)}" if options.groups else "")
-    file = _WORK / "quick.json" if options.quick else _RESULTS
     (_WORK / "trouble.log").unlink(missing_ok=True)
-    fresh = Results(file, command, options.rounds, options.seconds)
-    earlier = None if options.quick else results.read(file)
-    if earlier is None or (earlier.rounds, earlier.seconds) != (options.rounds, options.seconds):
-        return fresh
-    done = [key for key in keys if _stands(earlier.outcomes.get(key))]
-    again = options.anew or len(done) == len(keys)
-    fresh.outcomes = {
-        key: one for key, one in earlier.outcomes.items() if key not in keys or (key in done and not again)
-    }
-    return fresh
-
-
-def _stands(found: Outcome | None) -> bool:
-    """Whether a figure was measured; what was too noisy or failed is tried again."""
-    return found is not None and found.trouble is None and found.ours is not None
+    found = Results(_WORK / "quick.json" if options.quick else _RESULTS, options.rounds, options.seconds)
+    earlier = None if options.quick else results.read(found.file)
+    if earlier is not None:
+        found.go_on_after(earlier, keys, anew=options.anew)
+    return found
 
 
 def _tell(found: Results, keys: list[str]) -> int:

@@ -10,7 +10,6 @@ from pydantic import TypeAdapter
 
 from bench import machine
 from model_platform_core.refs import EndpointRef
-from model_platform_server.adapters.local import processes
 from model_platform_server.adapters.local.envoy_config import cluster_name
 from model_platform_server.adapters.local.gateway import Clusters, Gateway
 from model_platform_server.ports import RoutePlan
@@ -48,8 +47,7 @@ def gateway(folder: Path, listener: Path, count: int = 1) -> Iterator[tuple[Gate
         found.ensure()
         found.set_clusters(clusters(count, listener))
         found.refresh()
-        running = processes.running(lambda argument: argument == bootstrap)
-        yield found, {one.pid for several in running.values() for one in several}
+        yield found, machine.with_argument(bootstrap, machine.table())
     finally:
-        running = processes.running(lambda argument: argument == bootstrap)
-        processes.end([one for several in running.values() for one in several], 1)
+        for pid in machine.with_argument(bootstrap, machine.table()):
+            machine.end(pid)

@@ -105,6 +105,8 @@ class Home:
         """End all, and remove the folder."""
         if self.state.exists():
             self.end()
+        for pid in self.processes():
+            machine.end(pid)
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _mp(self, *words: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import signal
 import socket
 import time
 from collections.abc import Iterable, Iterator
@@ -86,6 +87,19 @@ def _kilobytes(pid: int, file: str, name: str) -> int:
         found = re.search(rf"^{name}:\s+(\d+)", (_PROC / str(pid) / file).read_text(), re.MULTILINE)
         return int(found[1]) if found else 0
     return 0
+
+
+def end(pid: int, seconds: float = 30) -> None:
+    """End a process, by force where it does not end by itself."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, number)
+        with contextlib.suppress(TimeoutError):
+            for _ in until(seconds, f"the end of process {pid}"):
+                with contextlib.suppress(ChildProcessError):
+                    os.waitpid(pid, os.WNOHANG)  # it may be a child of ours
+                if not (_PROC / str(pid)).exists():
+                    return
 
 
 class Watch:

@@ -42,7 +42,7 @@ class Outcome:
     """What was measured for a figure. A side is None where too few rounds were quiet.
 
     `quiet` and `taken` count the rounds of the side that had fewer quiet ones; `trouble` says why nothing could be
-    measured.
+    measured; `at` is when it was.
     """
 
     ours: Side | None = None
@@ -50,6 +50,12 @@ class Outcome:
     quiet: int = 0
     taken: int = 0
     trouble: str | None = None
+    at: str = ""
+
+    @property
+    def stands(self) -> bool:
+        """Whether it was measured; what was too noisy or failed is tried again by the next run."""
+        return self.trouble is None and self.ours is not None
 
 
 class Verdict(StrEnum):

@@ -6,7 +6,8 @@ import datetime as dt
 import json
 import os
 import platform
-from dataclasses import asdict, dataclass, field
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,19 +28,17 @@ def _text(path: str) -> str:
 
 @dataclass
 class Results:
-    """What was measured by one command, by the figures' keys."""
+    """What was measured with these settings on this machine, by the figures' keys."""
 
     file: Path
-    command: str
     rounds: int
     seconds: int
     outcomes: dict[str, Outcome] = field(default_factory=dict)
-    began: str = field(default_factory=lambda: dt.datetime.now(dt.UTC).isoformat(timespec="seconds"))
     machine: str = field(default_factory=this_machine)
 
     def put(self, key: str, found: Outcome) -> None:
         """Keep an outcome, and write all."""
-        self.outcomes[key] = found
+        self.outcomes[key] = replace(found, at=dt.datetime.now(dt.UTC).strftime("%Y-%m-%d %H:%M"))
         self.write()
 
     def write(self) -> None:
@@ -51,9 +50,21 @@ class Results:
         beside.write_text(json.dumps({**document, "outcomes": ordered}, indent=1, ensure_ascii=False) + "\n")
         beside.replace(self.file)
 
-    def complete(self, keys: list[str]) -> bool:
+    def complete(self, keys: Sequence[str]) -> bool:
         """Whether each of these is there."""
         return all(key in self.outcomes for key in keys)
+
+    def go_on_after(self, earlier: Results, keys: Sequence[str], *, anew: bool = False) -> None:
+        """Take over what an earlier run of the same settings on this machine has measured.
+
+        Of the figures that are asked for (`keys`), that is what it had measured when it was interrupted; nothing of them
+        if it had come to its end, or with `anew`.
+        """
+        if (earlier.rounds, earlier.seconds, earlier.machine) != (self.rounds, self.seconds, self.machine):
+            return
+        standing = {key: one for key, one in earlier.outcomes.items() if one.stands}
+        again = anew or all(key in standing for key in keys)
+        self.outcomes = {key: one for key, one in standing.items() if not (again and key in keys)}
 
 
 def read(file: Path) -> Results | None:

@@ -9,12 +9,12 @@ from bench.outcomes import Outcome, Side, compared, verdict
 from bench.results import Results
 
 _BEGIN, _END = "<!-- written by `python -m bench --table` from bench/results.json -->\n", "<!-- end of the table -->"
-_HEADS = ("what", "ours", "peer", "ratio", "required", "aimed", "verdict", "CPU ours", "CPU peer", "rounds")
+_HEADS = ("what", "ours", "peer", "ratio", "required", "aimed", "verdict", "CPU ours", "CPU peer", "quiet", "at (UTC)")
 
 
 def line(figure: Figure, found: Outcome) -> str:
     """One figure as the terminal shows it."""
-    what, ours, peer, ratio, required, aimed, said, cpu, peer_cpu, _ = cells(figure, found)
+    what, ours, peer, ratio, required, aimed, said, cpu, peer_cpu, *_ = cells(figure, found)
     parts = [f"ours {ours}", f"{figure.peer} {peer}" if figure.peer else "", f"ratio {ratio}" if ratio else ""]
     parts += [f"required {required}" if required else "", f"aimed {aimed}" if aimed else ""]
     parts += [f"CPU {cpu}" + (f" / {peer_cpu}" if peer_cpu else "") if cpu else ""]
@@ -38,6 +38,7 @@ def cells(figure: Figure, found: Outcome) -> tuple[str, ...]:
         _processor(found.ours, figure.cpu),
         _processor(found.peer, figure.cpu),
         f"{found.quiet} of {found.taken}" if found.taken else "",
+        found.at,
     )
 
 
@@ -59,7 +60,7 @@ def _short(number: float) -> str:
 def markdown(results: Results) -> str:
     """All figures, with the command and the machine; what was not measured says so."""
     how = f"medians of {results.rounds} quiet rounds, {results.seconds} s of load each"
-    head = [f"`{results.command}`, begun {results.began}, on {results.machine}; {how}.", ""]
+    head = [f"`make bench` on {results.machine}; {how}.", ""]
     head += [f"| {' | '.join(_HEADS)} |", f"|{'---|' * len(_HEADS)}"]
     rows = []
     for figure in FIGURES:

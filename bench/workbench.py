@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bench import machine
-from bench.figures import FIGURES
+from bench.figures import FIGURES, of_group
 from bench.home import Home
 from bench.load import Load
 from bench.outcomes import Measurement, Outcome, outcome
@@ -42,9 +42,10 @@ class Bench:
 
     def home(self, name: str) -> Home:
         """A home of its own for a group; what an interrupted run left of it is ended."""
-        left = Home(self.folder / name)
-        left.remove()
-        return Home(self.folder / name)
+        Home(self.folder / name).remove()
+        home = Home(self.folder / name)
+        os.environ["TMPDIR"] = str(home.mark)  # by which all that is started here is known as ours
+        return home
 
     def peers(self, home: Home) -> Peers:
         """The peers, whose servers count as ours where noise is looked for."""
@@ -60,6 +61,14 @@ class Bench:
         """Whether one of these figures is still to be measured."""
         return not self.results.complete(list(keys))
 
+    def group(self, name: str, run: Callable[[Bench], None]) -> None:
+        """Measure a group; what cannot even be prepared is the trouble of all of its figures."""
+        try:
+            run(self)
+        except Exception as error:  # noqa: BLE001 - the other groups are measured all the same
+            due = [figure.key for figure in of_group(name) if self.due(figure.key)]
+            self._keep(due, dict.fromkeys(due, self._trouble(error)))
+
     def row(self, keys: Sequence[str], measure: Callable[[], Found]) -> None:
         """Measure figures, unless they are there; tell and keep what came out, trouble too."""
         if not self.due(*keys):
@@ -67,14 +76,19 @@ class Bench:
         try:
             found = measure()
         except Exception as error:  # noqa: BLE001 - the other rows are measured all the same
-            log = self.folder / "trouble.log"
-            with log.open("a") as file:
-                traceback.print_exc(file=file)
-            words = str(error).strip().splitlines() or [type(error).__name__]
-            found = dict.fromkeys(keys, Outcome(trouble=words[-1][:300]))
+            found = dict.fromkeys(keys, self._trouble(error))
+        self._keep(keys, found)
+
+    def _keep(self, keys: Sequence[str], found: Found) -> None:
         for key in keys:
             self.results.put(key, found[key])
             self.progress.line(line(_FIGURES[key], found[key]))
+
+    def _trouble(self, error: Exception) -> Outcome:
+        with (self.folder / "trouble.log").open("a") as file:
+            traceback.print_exception(error, file=file)
+        words = str(error).strip().splitlines() or [type(error).__name__]
+        return Outcome(trouble=words[-1][:300])
 
     def in_rounds(self, measures: Mapping[str, Measure]) -> dict[str, list[Measurement]]:
         """All of them in shuffled rounds."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 import subprocess
 import sys
 import time
@@ -11,7 +12,7 @@ import httpx
 
 from bench import machine
 from bench.home import Home
-from bench.outcomes import Measurement
+from bench.outcomes import Measurement, exact
 from bench.workbench import Bench, Found
 from model_platform.embedded.launcher import server_environment
 
@@ -88,14 +89,9 @@ def _starts(bench: Bench, home: Home) -> Found:
 
     api = bench.in_rounds({"a start": measure})["a start"]
     return {
-        "server-api": bench.outcome(_of(api, [one.api for one in starts])),
+        "server-api": bench.outcome([replace(one, cpu=None) for one in api]),  # its time is that of a whole start
         "server-mlflow": bench.outcome(
             [replace(one, value=start.mlflow) for one, start in zip(api, starts, strict=True)]
         ),
-        "server-memory": bench.outcome(_of(api, [one.memory for one in starts])),
+        "server-memory": exact(statistics.median(start.memory for start in starts)),
     }
-
-
-def _of(starts: list[Measurement], values: list[float]) -> list[Measurement]:
-    """Another number of the same starts; the processor time is that of a whole start."""
-    return [Measurement(value, None, one.others) for one, value in zip(starts, values, strict=True)]

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
-import os
 import shutil
-import signal
 import socket
 import statistics
 import time
@@ -87,6 +85,7 @@ class Start:
         self._bench, self._home = bench, home
         self._kernel = cache(lambda: self._first(stack.enter_context(kernel(home.environment, home.folder / "work"))))
         self._row = cache(self._publish)
+        self._token = cache(lambda: home.endpoint("forked")[1])
 
     def _first(self, found: Kernel) -> Kernel:
         """Has the server started, and its zone room for more than a machine's default."""
@@ -132,15 +131,27 @@ class Start:
         finally:
             client.close()
 
+    def _stop(self, names: Sequence[str]) -> None:
+        """End what runs behind endpoints, so that the next row finds nothing of it."""
+        client = self._home.client()
+        try:
+            for resource in [client.act(EndpointRef(client.zone, name), "stop") for name in names]:
+                for _ in client.follow(resource):
+                    pass
+        finally:
+            client.close()
+
     # ---------------------------------------------------------------- rows
 
     def fork(self) -> Found:
         """From an order at the fork server to the answer of a runner that came of it."""
         self._deploy("regression", ["forked"])
+        self._token()
         with _listener(self._home.folder / "told") as told:
             numbers = count()
             measures = {"forks": lambda: self._bench.watched(self._home, lambda: self._forks(told, numbers))}
             found = self._bench.in_rounds(measures)["forks"]
+        self._stop(["forked"])
         each = [Measurement(one.value, (one.cpu or 0) / _FORKS, one.others) for one in found]
         return {"fork": self._bench.outcome(each)}
 
@@ -162,7 +173,7 @@ class Start:
         told.recv(100)
         call()
         passed = 1000 * (time.perf_counter() - began)
-        _end(pid)
+        machine.end(pid)
         shutil.rmtree(configuration.parent)
         return passed
 
@@ -190,7 +201,7 @@ class Start:
         document = json.loads(self._home.runner_files("forked")[0].read_text())
         changed = {**document, **places, "supervisor": str(told.getsockname())}
         (folder / "config.json").write_text(json.dumps(changed))
-        token, body = self._home.endpoint("forked")[1], self._row("regression")
+        token, body = self._token(), self._row("regression")
         connection = _UnixConnection(folder / "calls")
 
         def call() -> None:
@@ -205,7 +216,9 @@ class Start:
         _call_often(self._deploy(model, names[:1]))
         alone = self._runners(names[:1])
         _call_often(self._deploy(model, names[1:]))
-        return {key: exact((self._runners(names) - alone) / _SIBLINGS)}
+        together = self._runners(names)
+        self._stop(names)
+        return {key: exact((together - alone) / _SIBLINGS)}
 
     def _runners(self, names: Sequence[str]) -> float:
         pids = {pid for name in names for pid in self._home.runners(name)}
@@ -261,10 +274,3 @@ def _listener(path: Path) -> Iterator[socket.socket]:
         found.bind(str(path))
         found.settimeout(60)
         yield found
-
-
-def _end(pid: int) -> None:
-    os.kill(pid, signal.SIGTERM)
-    for _ in machine.until(30, "the end of a runner"):
-        if not Path(f"/proc/{pid}").exists():
-            return
