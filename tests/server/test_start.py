@@ -11,7 +11,19 @@ import json, sys
 import model_platform_server.serving
 print(json.dumps(sorted({name.partition(".")[0] for name in sys.modules})))
 """
-LATER = {"mlflow", "alembic", "jwt", "flask", "numpy", "pandas", "pyarrow", "sklearn", "scipy", "fickling", "picklescan"}
+LATER = {
+    "mlflow",
+    "alembic",
+    "jwt",
+    "flask",
+    "numpy",
+    "pandas",
+    "pyarrow",
+    "sklearn",
+    "scipy",
+    "fickling",
+    "picklescan",
+}
 
 
 def test_what_serves_imports_neither_mlflow_nor_what_only_later_requests_need() -> None:

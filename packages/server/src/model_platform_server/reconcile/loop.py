@@ -40,6 +40,7 @@ class Reconciler:
         self._lock = threading.Lock()
         self._stopping = threading.Event()
         self._seen = platform.events.last_id()
+        self._next_tick = 0.0
         self._thread = threading.Thread(target=self._run, name="reconciler", daemon=True)
 
     def start(self) -> None:
@@ -69,7 +70,7 @@ class Reconciler:
             except Exception:
                 # The database may be away for a moment; the next tick tries again, and the data plane goes on.
                 log.exception("the reconciler could not look around")
-            self._platform.changes.reconciler.wait(TICK_SECONDS)
+            self._platform.changes.reconciler.wait(max(0.0, self._next_tick - time.monotonic()))
 
     def _sweep(self) -> None:
         """Clear away what clients began and never ended, and tell runners anew which tokens are revoked."""
@@ -80,7 +81,7 @@ class Reconciler:
             self._platform.registry.purge(self._platform.clock.now() - UNDO_FOR)
 
     def _due(self, *, everything: bool) -> set[EndpointRef]:
-        due = set(self._platform.target.maintain())
+        due = self._maintained()
         gone = self._platform.target.known()  # minus those that are there: what was deleted is cleared away
         now = self._platform.clock.now()
         touched = self._touched()
@@ -98,6 +99,15 @@ class Reconciler:
             cursor = page.next_cursor
             if cursor is None:
                 return due | gone
+
+    def _maintained(self) -> set[EndpointRef]:
+        """Have the target look after what runs, once in a tick: who only changed a spec is not to wait for that."""
+        if time.monotonic() < self._next_tick:
+            return set()
+        try:
+            return self._platform.target.maintain()
+        finally:
+            self._next_tick = time.monotonic() + TICK_SECONDS
 
     def _touched(self) -> set[str]:
         """The models and zones of which something was said since the last look that changes how they run."""

@@ -70,7 +70,7 @@ class StatusWriter:
             told.append(self.event(kind, {"message": status.message, "versions": _versions(status)}))
         self._platform.endpoints.write_status(self._endpoint, status, told)
         self.current = status
-        self._platform.changes.notify()
+        self._platform.changes.tell()
 
     def event(self, kind: EventType, data: dict[str, object]) -> NewEvent:
         """An event about this endpoint."""

@@ -60,12 +60,13 @@ async def get_endpoint(
 ) -> EndpointResource:
     """One endpoint. With `wait` and `since` (the `X-Status` of an earlier answer) it answers when the status changes."""
     deadline = time.monotonic() + wait
-    while True:
-        found = await run_in_threadpool(endpoints.readable_endpoint, platform, actor, ref)
-        left = deadline - time.monotonic()
-        if left <= 0 or since is None or _status_digest(found) != since:
-            return _shown(found, response)
-        await platform.changes.wait(min(left, _LOOK_SECONDS))
+    with platform.changes.watched() as changes:
+        while True:
+            found = await run_in_threadpool(endpoints.readable_endpoint, platform, actor, ref)
+            left = deadline - time.monotonic()
+            if left <= 0 or since is None or _status_digest(found) != since:
+                return _shown(found, response)
+            await changes.wait(min(left, _LOOK_SECONDS))
 
 
 @router.put("/{zone}/{name}", status_code=202)

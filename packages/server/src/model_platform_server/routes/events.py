@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Query, Request
@@ -50,7 +51,7 @@ async def read_events(
 async def _stream(platform: Platform, actor: Actor, last_id: int) -> AsyncIterator[str]:
     idle, ends = 0, time.monotonic() + _STREAM_SECONDS
     yield ": connected\n\n"
-    try:
+    with suppress(asyncio.CancelledError), platform.changes.watched() as changes:
         while time.monotonic() < ends:
             found = await run_in_threadpool(events_after, platform, actor, last_id)
             for event in found:
@@ -61,6 +62,4 @@ async def _stream(platform: Platform, actor: Actor, last_id: int) -> AsyncIterat
                 yield ": keep-alive\n\n"
                 idle = 0
             if not found:
-                await platform.changes.wait(_LOOK_SECONDS)
-    except asyncio.CancelledError:
-        return
+                await changes.wait(_LOOK_SECONDS)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
 from model_platform_core.errors import ZoneNotFoundError
@@ -23,35 +25,56 @@ from model_platform_server.ports import (
 )
 
 
+class Watch:
+    """One who waits for changes, in an event loop."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._changed = asyncio.Event()
+
+    def wake(self) -> None:
+        """Something changed; may be called from any thread."""
+        if not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._changed.set)
+
+    async def wait(self, seconds: float) -> None:
+        """Return when something has changed since the last return, or after `seconds`."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._changed.wait(), seconds)
+        self._changed.clear()
+
+
 class Changes:
     """Wakes those who wait for something to change: the reconciler, event streams, long polls."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._waiting: set[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = set()
+        self._watches: set[Watch] = set()
         self.reconciler = threading.Event()
 
     def notify(self) -> None:
         """Something changed; may be called from any thread."""
         self.reconciler.set()
-        with self._lock:
-            waiting = list(self._waiting)
-        for loop, event in waiting:
-            if not loop.is_closed():
-                loop.call_soon_threadsafe(event.set)
+        self.tell()
 
-    async def wait(self, seconds: float) -> None:
-        """Return at the next change, or after `seconds`."""
-        entry = (asyncio.get_running_loop(), asyncio.Event())
+    def tell(self) -> None:
+        """Something changed of which the reconciler knows, for it was itself that changed it."""
         with self._lock:
-            self._waiting.add(entry)
+            watches = list(self._watches)
+        for watch in watches:
+            watch.wake()
+
+    @contextmanager
+    def watched(self) -> Iterator[Watch]:
+        """Notice every change from now on: what is read inside cannot change unnoticed before it is waited for."""
+        watch = Watch()
+        with self._lock:
+            self._watches.add(watch)
         try:
-            await asyncio.wait_for(entry[1].wait(), seconds)
-        except TimeoutError:
-            pass
+            yield watch
         finally:
             with self._lock:
-                self._waiting.discard(entry)
+                self._watches.discard(watch)
 
 
 @dataclass(frozen=True)
