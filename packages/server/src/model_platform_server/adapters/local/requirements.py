@@ -62,7 +62,7 @@ class Needs:
         names = {name for line in self.lines if (name := named(line))}
         return frozenset(names - _MLFLOW if self.native else names)
 
-    @property
+    @functools.cached_property
     def key(self) -> str:
         """The same for the same needs: the name of the environment that is built for them."""
         if self.lock:
