@@ -155,4 +155,4 @@ def test_an_envoy_that_does_not_see_its_files_is_started_again_on_the_same_port(
     harness.target.route(RoutePlan(REF, {"v2": 100}))
     assert httpx.post(url, json=PAIR).headers["x-model-version"] == "2"
     assert harness.gateway_process() != before
-    assert stop_everything(harness.state) == 3
+    assert stop_everything(harness.state) == 4  # the gateway, two runners, and what they are forks of
