@@ -165,3 +165,39 @@ def test_links_do_not_lead_out_of_the_folder(tmp_path: Path, folder: Path) -> No
     (tmp_path / "secret").write_text("secret")
     (folder / "link").symlink_to(tmp_path / "secret")
     assert [file.path for file in uploading.list_files(folder)] == ["MLmodel", "data/weights.bin", "empty"]
+
+
+@pytest.fixture
+def place(client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where the server of this user on this machine takes files."""
+    monkeypatch.setattr(Rest, "uploads", tmp_path / "uploads")
+    (tmp_path / "uploads" / "u1" / "given").mkdir(parents=True)
+    return tmp_path / "uploads" / "u1" / "given"
+
+
+def test_the_server_of_this_user_gets_the_files_themselves(
+    server: Breaking, client: Client, folder: Path, place: Path
+) -> None:
+    uploading.upload(client, "z.m", folder, uploading.list_files(folder), Progress.silent(), ours=True)
+    assert (place / "1").stat().st_ino == (folder / "data" / "weights.bin").stat().st_ino
+    assert {one.name for one in place.iterdir()} == {"0", "1"}  # the empty one needs no bytes
+    assert server.asked == ["POST /uploads", "POST /uploads/u1/finish"]
+
+
+def test_a_file_that_may_still_change_is_sent(server: Breaking, client: Client, folder: Path, place: Path) -> None:
+    (folder.parent / "of-the-user.bin").hardlink_to(folder / "data" / "weights.bin")
+    uploading.upload(client, "z.m", folder, uploading.list_files(folder), Progress.silent(), ours=True)
+    assert set(server.received) == {"data/weights.bin"}
+    assert {one.name for one in place.iterdir()} == {"0"}
+
+
+def test_files_that_are_not_ours_are_sent(server: Breaking, client: Client, folder: Path, place: Path) -> None:
+    send(client, folder)
+    assert server.received == contents(folder)
+    assert list(place.iterdir()) == []
+
+
+def test_where_no_link_can_be_the_bytes_are_sent(server: Breaking, client: Client, folder: Path, place: Path) -> None:
+    place.rmdir()
+    uploading.upload(client, "z.m", folder, uploading.list_files(folder), Progress.silent(), ours=True)
+    assert server.received == {path: content for path, content in contents(folder).items() if content}

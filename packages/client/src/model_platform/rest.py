@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
 
@@ -53,6 +54,12 @@ class Rest:
     def url(self) -> str:
         """The server's address."""
         return self._connected()[0].url
+
+    @property
+    def uploads(self) -> Path | None:
+        """Where the server of this user on this machine takes files that are laid there; None for any other server."""
+        embedded = self._connected()[0].embedded
+        return Path(embedded.uploads) if embedded is not None and embedded.uploads else None
 
     def close(self) -> None:
         """Close what is open."""

@@ -87,6 +87,7 @@ class StateDirectory:
             "version": __version__,
             "interpreter": sys.executable,
             "proof_key": proof_key,
+            "uploads": str(self.path / "uploads"),
         }
         write_private(self.path / DISCOVERY_FILE, json.dumps(content))
         self._beating = threading.Thread(target=self._beat, name="heartbeat", daemon=True)

@@ -26,14 +26,21 @@ class _Installed:
 
 def distributions_of(modules: Iterable[str]) -> set[str]:
     """The names of the installed distributions that hold these modules."""
-    found = {name for module in modules for name in _holders(module)}
+    installed = _installed()
+    found = {name for module in modules for name in _holders(module, installed)}
     # The whole MLflow holds the files of the small one, which is all that loading needs.
     return found - {"mlflow", "mlflow-tracing"} if "mlflow-skinny" in found else found
 
 
 def in_place(file: Path) -> str | None:
     """The editable distribution to which a file belongs; None for any other file."""
-    known = _installed().in_place
+    return _in_place(file, _installed())
+
+
+def _in_place(file: Path, installed: _Installed) -> str | None:
+    known = installed.in_place
+    if not known:
+        return None
     resolved = file.resolve()
     return next((known[path] for path in (resolved, *resolved.parents) if path in known), None)
 
@@ -43,14 +50,14 @@ def is_installed(module: str) -> bool:
     return module in _installed().by_module
 
 
-def _holders(module: str) -> list[str]:
+def _holders(module: str, installed: _Installed) -> list[str]:
     top = module.partition(".")[0]
     if top in sys.stdlib_module_names:
         return []
     file = getattr(sys.modules.get(module), "__file__", None) or _file_of(top)
-    if file is not None and (name := in_place(Path(file))):
+    if file is not None and (name := _in_place(Path(file), installed)):
         return [name]
-    found = _installed().by_module.get(top, [])
+    found = installed.by_module.get(top, [])
     if len(found) > 1 and module in sys.modules:  # a name that several share, as `google`: who brought this very file?
         return [name for name in found if file is not None and _holds(name, Path(file))]
     return found

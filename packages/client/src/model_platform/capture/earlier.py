@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from model_platform.capture.card_fields import ComposedCard
 from model_platform.capture.origin import Origin
 from model_platform.client import Client
@@ -171,6 +169,7 @@ def asks_for_review(written: Mapping[str, Any], last: ModelVersion | None) -> bo
 
 def is_unchanged(
     folder: Path,
+    described: Mapping[str, Any],
     files: Sequence[FileEntry],
     request: RegisterVersion,
     composed: ComposedCard,
@@ -179,6 +178,5 @@ def is_unchanged(
     """Whether a saved model with its card is the last version once more. The server decides; this spares an upload."""
     if request.new or last is None or last.content_sha256 is None or request.lineage.environment is None:
         return False
-    described = yaml.safe_load((folder / "MLmodel").read_text(encoding="utf-8"))
     content = content_digest(files, lambda path: (folder / path).open("rb"), described, request.lineage.environment)
     return same_again(content, composed.card, last)

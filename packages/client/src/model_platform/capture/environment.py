@@ -229,6 +229,11 @@ def _fulfils(version: str, asked: str) -> bool | None:
 
 
 def _version(name: str) -> str | None:
+    return _version_of(name, stamp_of_installed())
+
+
+@lru_cache(maxsize=4096)
+def _version_of(name: str, _stamp: Stamp) -> str | None:
     try:
         return importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:

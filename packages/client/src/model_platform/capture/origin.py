@@ -6,6 +6,7 @@ import hashlib
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -54,6 +55,23 @@ def find_origin(environment: Mapping[str, str] | None = None) -> Origin:
         return _find_origin(environment)
     except Exception as error:  # noqa: BLE001 - a gap in the lineage stops nobody
         return Origin(notes=(f"where the code came from could not be found out ({type(error).__name__})",))
+
+
+class FindingOrigin:
+    """The look, in a thread of its own: git answers while the model is tried."""
+
+    def __init__(self) -> None:
+        self._found = Origin()
+        self._thread = threading.Thread(target=self._find, name="origin", daemon=True)
+        self._thread.start()
+
+    def _find(self) -> None:
+        self._found = find_origin()
+
+    def wait(self) -> Origin:
+        """What was found out."""
+        self._thread.join()
+        return self._found
 
 
 def _find_origin(environment: Mapping[str, str]) -> Origin:

@@ -14,8 +14,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-import yaml
-
 from model_platform.capture.card_fields import ComposedCard, carried_fields, compose_card, parameters_of, written_fields
 from model_platform.capture.cells import seeds_in
 from model_platform.capture.completing import complete_later
@@ -23,7 +21,8 @@ from model_platform.capture.completing_lock import complete_lock_later
 from model_platform.capture.earlier import Earlier, asks_for_review, differs_from_last, is_unchanged, look_back
 from model_platform.capture.fingerprint import PATIENCE_SECONDS, Fingerprinting
 from model_platform.capture.kept import Kept
-from model_platform.capture.origin import Origin, find_origin
+from model_platform.capture.mlmodel import read_mlmodel
+from model_platform.capture.origin import FindingOrigin, Origin
 from model_platform.capture.remembered import remember
 from model_platform.capture.result import TRAINED_ELSEWHERE, Found, Published
 from model_platform.capture.subject import Subject
@@ -135,8 +134,9 @@ def publish(
     zone, last = earlier.zone, earlier.last
     with Progress(f"{ref.name}: publishing", surface) as progress:
         with progress.step("model"):
+            finding = FindingOrigin()
             captured = capturing(_may_be_personal(written, last))
-            origin = find_origin()
+            origin = finding.wait()
         how = captured.how(origin)
         elsewhere = how if "training" in written and how.startswith(TRAINED_ELSEWHERE) else ""  # else the card says it
         said = (differs_from_last(last, client.me.actor, origin), captured.said, elsewhere)
@@ -218,18 +218,20 @@ def _register(
 ) -> ModelVersion:
     """Gate, upload, register. Gives the last version, and uploads nothing, where it is that once more."""
     files = list_files(folder)
+    described = read_mlmodel(folder)
     try:
         if earlier.zone is not None:  # the server asks again; asking here first saves an upload in vain
             paths = [file.path for file in files]
-            described = yaml.safe_load((folder / "MLmodel").read_text(encoding="utf-8"))
             contents = Contents(loaded(described, paths).format)
             check_registration(earlier.zone, ref.name, composed.card, paths, contents=contents)
-        if earlier.last is not None and is_unchanged(folder, files, request, composed, earlier.last):
+        if earlier.last is not None and is_unchanged(folder, described, files, request, composed, earlier.last):
             for alias in request.aliases:
                 client.set_alias(str(ref), alias, earlier.last.version)
             return client.version(VersionRef(ref, earlier.last.version))
         with progress.step("upload"):
-            upload_id = upload(client, str(ref), folder, files, progress)
+            # A model with code of its own is loaded once more from this folder, and could write into its files.
+            ours = request.lineage.environment is not None and not request.lineage.environment.pending
+            upload_id = upload(client, str(ref), folder, files, progress, ours=ours)
         with progress.step("register"):
             return client.register(str(ref), request.model_copy(update={"upload": upload_id}), uuid.uuid4().hex)
     except RefusedError as refusal:

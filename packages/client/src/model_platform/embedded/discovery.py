@@ -39,7 +39,8 @@ class Discovery(Observed):
     """What the server says of itself.
 
     `started` tells its process apart from a later one of the same pid: on Linux `BOOT:TICKS`, the id of the boot and
-    the clock ticks since then, for the wall clock can be set; elsewhere the seconds since the epoch.
+    the clock ticks since then, for the wall clock can be set; elsewhere the seconds since the epoch. `uploads` is where
+    it takes files that this user has laid there.
     """
 
     url: str
@@ -49,6 +50,7 @@ class Discovery(Observed):
     version: str
     interpreter: str
     proof_key: str
+    uploads: str | None = None
 
 
 def read_discovery(state: Path) -> Discovery | None:

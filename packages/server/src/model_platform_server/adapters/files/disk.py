@@ -125,6 +125,16 @@ def open_plain(path: Path) -> FileIO:
     return handle
 
 
+def open_own(path: Path) -> FileIO:
+    """A plain file of this process' user, from now on for them alone; raises FileNotFoundError for anything else."""
+    handle = open_plain(path)
+    if os.fstat(handle.fileno()).st_uid != os.getuid():
+        handle.close()
+        raise FileNotFoundError(errno.ENOENT, "a file of somebody else", str(path))
+    os.fchmod(handle.fileno(), 0o600)
+    return handle
+
+
 def write_whole(handle: FileIO, chunk: bytes) -> None:
     """Write all of it: a raw write may take a part only, which on a full disk is the last one."""
     left = memoryview(chunk)

@@ -2,6 +2,7 @@
 
     root/<upload id>/upload.json     model, actor and declared files; written once
                      parts/<n>       the n-th declared file while it comes: as long as what has been received
+                     given/<n>       the same, laid there whole by a client of this user on this machine
                      files/<path>    the same file once it is complete, its digest right and its bytes on the disk
 
 The last step is one rename, so there is no state that could disagree with the bytes: what lies in `files` is complete
@@ -18,6 +19,7 @@ import re
 import secrets
 import shutil
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from io import FileIO
@@ -60,6 +62,10 @@ class _Upload:
     def part(self, path: str) -> Path:
         """Where a file lies while it comes."""
         return self.folder / "parts" / str(self.numbers[path])
+
+    def given(self, path: str) -> Path:
+        """Where a client of the server's own user on this machine may lay a file instead of sending it."""
+        return self.folder / "given" / str(self.numbers[path])
 
     def received(self, file: FileEntry) -> int:
         """How many bytes of a file have come."""
@@ -120,7 +126,7 @@ class FileUploads:
     def _make(self, upload_id: str, announced: _Announced) -> None:
         making = self._root / f".new-{upload_id}"
         try:
-            for folder in (making, making / "parts", making / "files"):
+            for folder in (making, making / "parts", making / "given", making / "files"):
                 folder.mkdir(mode=0o700)
             disk.write_synced(making / _STATE, announced.model_dump_json().encode())
             making.rename(self._root / upload_id)
@@ -202,7 +208,9 @@ class FileUploads:
         with disk.translated(self._root):
             missing = [file for file in files if not disk.lies_beneath(upload.arrived, file.path)]
             for file in missing:
-                if upload.received(file) == file.size:  # all came, and the server was killed before it had looked
+                if not upload.received(file):
+                    self._take(upload, file)
+                elif upload.received(file) == file.size:  # all came, and the server was killed before it had looked
                     self.write(upload_id, file.path, file.size, iter(()))
             missing = [file for file in missing if not disk.lies_beneath(upload.arrived, file.path)]
             if missing:
@@ -210,6 +218,16 @@ class FileUploads:
             disk.sync_tree(upload.arrived)
             (upload.folder / _STATE).touch()  # a sign of life: `sweep` leaves it to whoever takes the files now
         return upload.arrived, files
+
+    def _take(self, upload: _Upload, file: FileEntry) -> None:
+        """Take a file that was laid beside, if there is one: its bytes stay where they are on the disk.
+
+        Only this user can lay it there, by a link to a file of their own that nobody else has a name for.
+        """
+        place = upload.given(file.path)
+        with suppress(FileNotFoundError), disk.open_own(place) as handle:
+            _prove(handle, file)
+            disk.move_beneath(place, upload.arrived, file.path)
 
     def discard(self, upload_id: str) -> None:
         """Remove what came; nothing if it is gone."""
@@ -263,7 +281,8 @@ def _prove(handle: FileIO, file: FileEntry) -> None:
     handle.seek(0)
     found = "sha256:" + hashlib.file_digest(handle, "sha256").hexdigest()
     if found != file.sha256:
-        handle.truncate(0)
+        if handle.writable():
+            handle.truncate(0)
         problem = FieldProblem(field=file.path, problem=f"the digest is {found}, declared was {file.sha256}")
         raise InvalidUploadError(f"{file.path} is not the file that was declared; send it again.", fields=[problem])
     os.fsync(handle.fileno())
