@@ -8,7 +8,7 @@ import numpy as np
 
 from model_platform_runner.bare import without_names
 from model_platform_runner.batch import Batch
-from model_platform_runner.compiled import Column, Compiled, Declined, Table, compile_model
+from model_platform_runner.compiled import OTHER, Column, Compiled, Declined, Table, compile_model
 from model_platform_runner.compiled.steps import flattened
 from model_platform_runner.description import Description, Rows
 from model_platform_runner.inputs import Field, NamedColumns
@@ -100,7 +100,7 @@ def _is_number(field: Field) -> bool:
 def _columns(predictor: Predictor, fields: tuple[Field, ...], rows: Rows | None, sample: Sample) -> dict[str, Column]:
     nulls = _nulls(predictor, fields, sample)
     return {
-        each.name: Column(each.name, _is_number(each), nulls.get(each.name, Declined), _levels(each, rows))
+        each.name: Column(each.name, _is_number(each), nulls.get(each.name, OTHER), _levels(each, rows))
         for each in fields
         if each.type in _PLAIN
     }

@@ -16,7 +16,7 @@ from model_platform_runner.batch import Batch
 from model_platform_runner.compiled.known import Declined, require_defaults
 from model_platform_runner.compiled.linear import MODELS as LINEAR
 from model_platform_runner.compiled.linear import compile_linear
-from model_platform_runner.compiled.mixed import TRANSFORMER, Column, Matrix, compile_transformer
+from model_platform_runner.compiled.mixed import OTHER, TRANSFORMER, Column, Matrix, compile_transformer
 from model_platform_runner.compiled.steps import flattened, name_of, numeric_step
 from model_platform_runner.compiled.trees import MODELS as TREES
 from model_platform_runner.compiled.trees import compile_trees
@@ -24,7 +24,7 @@ from model_platform_runner.values import Array
 
 Fast = Callable[[Batch], Array | None]  # the model's answers to a batch; None: ask the model itself
 
-__all__ = ["Column", "Compiled", "Declined", "Fast", "Matrix", "Table", "compile_model"]
+__all__ = ["OTHER", "Column", "Compiled", "Declined", "Fast", "Matrix", "Table", "compile_model"]
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,8 @@ TRANSFORMER = "sklearn.compose._column_transformer.ColumnTransformer"
 
 Matrix = Callable[[Batch], Array | None]
 
+OTHER = object()  # a missing value that the model alone understands, like pandas.NA; and where none may be missing
+
 _IMPUTER = "sklearn.impute._base.SimpleImputer"
 _NOTHING = "sklearn.preprocessing._function_transformer.FunctionTransformer"
 _UNSEEN = -1
@@ -30,8 +32,8 @@ _NAN = object()  # stands for every NaN, which is not equal to itself
 class Column:
     """A column of the table that the model gets.
 
-    ``null`` is what the model finds for a missing value: NaN, None, or something else (``Declined``). ``levels`` are
-    the values of a pandas category, by the number that a batch holds for each; None for other columns.
+    ``null`` is what the model finds for a missing value: NaN, None, or ``OTHER``. ``levels`` are the values of a pandas
+    category, by the number that a batch holds for each; None for other columns.
     """
 
     name: str
@@ -79,7 +81,7 @@ def _side_by_side(groups: Sequence[Matrix]) -> Matrix:
             if part is None:
                 return None
             parts.append(part)
-        return np.hstack(parts)
+        return np.concatenate(parts, axis=1)
 
     return matrix
 
@@ -143,7 +145,7 @@ def _categories(encoder: Any, before: Sequence[Any], columns: Sequence[Column], 
             if found is None or (refuses and lookup.unseen in found):
                 return None
             parts.append(lookup.lines.take(found, axis=0))
-        return _through(after, parts[0] if len(parts) == 1 else np.hstack(parts))
+        return _through(after, parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1))
 
     return matrix
 
@@ -189,7 +191,7 @@ class _Lookup:
         return found
 
     def _code_of_null(self, column: Column, fills: list[Any], numbers: dict[Any, int]) -> int | None:
-        if column.null is Declined:
+        if column.null is OTHER:
             return None
         key = _key(column.null)
         for fill in fills:
