@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -15,27 +14,24 @@ import httpx
 from bench import machine
 from bench.home import Home
 from bench.load import Target, answer
-from model_platform_server.adapters.local.overlay import main_file
-from model_platform_server.adapters.local.processes import allowed_environment, thread_environment
 
 _START_SECONDS = 60
 
 
 @contextmanager
 def direct(home: Home, endpoint: str, body: Any, token: str) -> Iterator[Target]:
-    """A second runner of a deployed endpoint: its configuration, its files, its program, but on TCP, as in a pod."""
+    """A second runner of a deployed endpoint: its command, variables, configuration, files, but on TCP, as in a pod."""
     deployed = home.runner_files(endpoint)[0]
     port = machine.free_port()
     folder = home.folder / "direct" / endpoint
     folder.mkdir(parents=True, exist_ok=True)
     changed = {"socket": f"tcp:127.0.0.1:{port}", "control_socket": str(folder / "control")}
     (folder / "config.json").write_text(json.dumps(json.loads(deployed.read_text()) | changed))
-    overlays = (home.state / "local" / "overlays").glob("[!.]*")
-    overlay = max(overlays, key=lambda one: one.stat().st_mtime)  # the one that is laid over runners now
+    command, environment = machine.started_with(home.runners(endpoint)[0])
     with (folder / "runner.log").open("wb") as log:
         process = subprocess.Popen(
-            [sys.executable, "-P", str(main_file(overlay)), str(folder / "config.json")],
-            env={**allowed_environment(), **thread_environment(1), "TMPDIR": str(home.mark)},
+            [*command[:-1], str(folder / "config.json")],
+            env=environment,
             cwd=folder,
             stdin=subprocess.DEVNULL,
             stdout=log,

@@ -66,6 +66,13 @@ def with_argument(argument: str, pids: Iterable[int]) -> set[int]:
     return {pid for pid in pids if argument.encode() in _fields(pid, "cmdline")}
 
 
+def started_with(pid: int) -> tuple[list[str], dict[str, str]]:
+    """The command line and the variables of a process."""
+    words = [os.fsdecode(word) for word in _fields(pid, "cmdline") if word]
+    variables = (os.fsdecode(line).partition("=") for line in _fields(pid, "environ") if b"=" in line)
+    return words, {name: value for name, _, value in variables}
+
+
 def processor_seconds(pids: Iterable[int]) -> float:
     """Processor time of processes that live, and of their children that have ended."""
     processes = table()

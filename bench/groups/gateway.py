@@ -77,7 +77,7 @@ class Size:
             began = time.perf_counter()
             self._gateway.set_clusters(wanted)
             self._gateway.set_route(route(number))
-            if httpx.post(url, json=[], trust_env=False).status_code != 200:
+            if httpx.post(url, json=[], trust_env=False, verify=False).status_code != 200:  # noqa: S501 - loopback
                 raise RuntimeError("The change was said to be in force, and is not.")
             return 1000 * (time.perf_counter() - began)
 

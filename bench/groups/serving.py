@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
@@ -83,6 +84,7 @@ class Serving:
     def _publish(self, name: str) -> Published:
         self._bench.progress(f"publishing and deploying {name}")
         folder = self._home.folder / "models" / name
+        shutil.rmtree(folder, ignore_errors=True)  # what a row left that failed
         folder.mkdir(parents=True)
         printed = self.kernel().run(SAMPLES[name].publish(folder))
         self.kernel().run(f"%mp_deploy {name}")

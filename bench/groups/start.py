@@ -103,6 +103,7 @@ class Start:
         """Publish a sample; the body of a call."""
         self._bench.progress(f"publishing {name}")
         folder = self._home.folder / "models" / name
+        shutil.rmtree(folder, ignore_errors=True)  # what a row left that failed
         folder.mkdir(parents=True)
         printed = self._kernel().run(SAMPLES[name].publish(folder))
         return json.dumps(json.loads(printed.rpartition("ROW ")[2])).encode()
