@@ -68,6 +68,7 @@ class MlflowRegistry:
         """Close the database connections that nobody uses."""
         if self._thread is not None:
             self._thread.join(_STOP_SECONDS)
+        self._up.set()  # who still waits for what was never begun
         if self._stores is not None:
             self._stores.registry.engine.dispose()
 
