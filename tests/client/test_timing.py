@@ -40,7 +40,7 @@ def figures(found: There, here: Here | None = NOTEBOOK, **more: Any) -> Figures:
 
 def test_calls_that_wait_for_one_another_need_more_runners() -> None:
     waiting = there(queue=30, model=8)
-    assert advice(figures(waiting)) == Advice("calls wait for their turn most of the time", replicas=2)
+    assert advice(figures(waiting)) == Advice("calls wait there for those of others", replicas=2)
     assert advice(figures(replace(waiting, replicas=3))).replicas == 6
     assert advice(figures(waiting, room=1.5)).why.startswith("nothing: ")
     assert advice(figures(replace(waiting, replicas=3), room=4.0)).replicas == 4
@@ -49,6 +49,8 @@ def test_calls_that_wait_for_one_another_need_more_runners() -> None:
 
 def test_a_short_wait_is_no_reason() -> None:
     assert advice(figures(there(queue=0.3, model=0.1))).replicas is None
+    assert advice(figures(there(queue=9, model=20))).replicas is None
+    assert advice(figures(there(queue=10.1, model=20))).replicas == 2
 
 
 def test_a_model_that_lacks_threads_gets_cpu() -> None:
@@ -96,7 +98,7 @@ def test_small_calls_become_larger_where_that_was_measured_to_gain() -> None:
         (there(way=1, model=5), None, True, "the model itself takes the time"),
         (there(way=9, model=2), NOTEBOOK, True, "sending, reading and writing the rows takes the time"),
         (there(way=9, model=2), NOTEBOOK, False, "each call costs more than its rows, which do not answer one by one"),
-        (there(way=2, queue=2, model=2), NOTEBOOK, True, "no part takes much more than the others"),
+        (there(way=2, queue=0.9, model=2), NOTEBOOK, True, "no part takes much more than the others"),
     ],
 )
 def test_where_nothing_is_to_gain_it_says_so(found: There, here: Here | None, independent: bool, why: str) -> None:

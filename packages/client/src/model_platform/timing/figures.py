@@ -10,6 +10,7 @@ PARTS = ("queue", "check", "model", "encode")
 """What a runner tells of a call, in `Server-Timing`: waiting for its turn, reading, the model, writing."""
 
 _MOST = 0.5  # of the time: what takes less is not what to change
+_MUCH_WAITING = 1 / 3  # of a runner's time: calls that come meanwhile share one turn, so no call waits for many
 _MUCH_LONGER = MANY_MORE = 1.5
 _BY_THREADS = 1.3  # the model is that much slower with fewer threads: they are the reason
 _NOTICEABLE_SECONDS = 0.001
@@ -115,10 +116,10 @@ def _waits(figures: Figures) -> Advice | None:
     """Calls wait for one another: more runners."""
     there = figures.there
     queue = there.parts["queue"]
-    if queue < _NOTICEABLE_SECONDS or not there.mostly(queue):
+    if queue < _NOTICEABLE_SECONDS or queue < _MUCH_WAITING * sum(there.parts.values()):
         return None
     wanted = _replicas_with_room(figures, 2 * there.replicas)
-    why = "calls wait for their turn most of the time"
+    why = "calls wait there for those of others"
     if wanted <= there.replicas:
         return Advice(f"nothing: {why}, and the zone has no room for another runner")
     return Advice(why, replicas=wanted)
