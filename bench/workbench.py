@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -44,7 +45,7 @@ class Bench:
         """A home of its own for a group; what an interrupted run left of it is ended."""
         Home(self.folder / name).remove()
         home = Home(self.folder / name)
-        os.environ["TMPDIR"] = str(home.mark)  # by which all that is started here is known as ours
+        os.environ["TMPDIR"] = tempfile.tempdir = str(home.mark)  # by which all that is started here is known as ours
         return home
 
     def peers(self, home: Home) -> Peers:
