@@ -1,4 +1,4 @@
-"""`import model_platform` and `%load_ext` cost nothing; what a publish needs comes in a thread that nobody notices."""
+"""`import model_platform` and `%load_ext` cost nothing; what a publish needs is imported while the kernel is idle."""
 
 from __future__ import annotations
 
@@ -6,22 +6,22 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 HEAVY = {
     "click", "cloudpickle", "httpx", "ipywidgets", "jinja2", "mlflow", "numpy", "packaging", "pandas", "pydantic", "rich",
     "skops", "sklearn", "uv", "yaml",
 }  # fmt: skip
 
 SHELL = """
-import os, sys, time, threading, warnings
+import os, sys, time, types, threading, warnings
 from IPython.core.interactiveshell import InteractiveShell
 shell = InteractiveShell.instance()
 shell.history_manager.enabled = False
+orders = []
+shell.kernel = types.SimpleNamespace(io_loop=types.SimpleNamespace(call_later=lambda seconds, call: orders.append(call)))
 
 def warm():
-    while any(thread.name == "warming" for thread in threading.enumerate()):
-        time.sleep(0.01)
+    while orders:
+        orders.pop()()
 """
 
 
@@ -48,10 +48,10 @@ def test_the_import_loads_nothing_heavy(tmp_path: Path) -> None:
 def test_the_extension_loads_nothing_heavy_by_itself(tmp_path: Path) -> None:
     code = SHELL + (
         "before = set(sys.modules)\n"
-        "shell.run_line_magic('load_ext', 'model_platform')\n"
+        "shell.run_cell('%load_ext model_platform')\n"
         "print(*sorted({name.partition('.')[0] for name in set(sys.modules) - before}))\n"
         "print(*sorted(name for name in sys.modules if name.startswith('model_platform')))\n"
-        "print(any(thread.name == 'warming' for thread in threading.enumerate()))"
+        "print(bool(orders))"
     )
     loaded, own, warming = python(code, tmp_path, "-W", "error")
     assert not HEAVY & set(loaded.split())
@@ -69,9 +69,12 @@ def test_what_a_publish_needs_is_there_before_it_is_asked_for(tmp_path: Path) ->
         "settings = lambda: ([name for name in os.environ if name.startswith(ours)],"
         " [one for one in warnings.filters if one in old], warnings.showwarning, threading.excepthook)\n"
         "before = settings()\n"
-        "shell.run_line_magic('load_ext', 'model_platform')\n"
+        "shell.run_cell('%load_ext model_platform')\n"
+        "orders[0]()\n"  # a cell has just ended
+        "print('mlflow' in sys.modules, len(orders))\n"
+        "from model_platform import warming; warming._IDLE_SECONDS = 0\n"
         "warm()\n"
-        "print(settings() == before, 'compile' in vars(__import__('ast')))\n"
+        "print(settings() == before)\n"
         "print(*(name in sys.modules for name in ('mlflow.pyfunc', 'pandas', 'model_platform.capture.variable')))\n"
         "print('sklearn' in sys.modules, 'skops' in sys.modules, 'matplotlib.pyplot' in sys.modules)\n"
         "shell.run_cell('import sklearn.linear_model', silent=False)\n"
@@ -79,36 +82,27 @@ def test_what_a_publish_needs_is_there_before_it_is_asked_for(tmp_path: Path) ->
         "print('mlflow.sklearn' in sys.modules, 'skops.io' in sys.modules)\n"
         "print(os.path.exists(os.environ['MP_HOME']))"
     )
-    unchanged, ours, library, followed, home = python(code, tmp_path)
-    assert unchanged == "True False"
+    waits, unchanged, ours, library, followed, home = python(code, tmp_path)
+    assert waits == "False 2"  # it comes back when the kernel has been idle for longer
+    assert unchanged == "True"
     assert ours == "True True True"
     assert library == "False False False"  # what the notebook does not use stays out of its memory
     assert followed == "True True"
     assert home == "False"  # who has never used a server of their own here gets none by loading magics
 
 
-def test_it_ends_with_the_interpreter(tmp_path: Path) -> None:
-    assert python(SHELL + "shell.run_line_magic('load_ext', 'model_platform')\nprint('over')", tmp_path) == ["over"]
-
-
-@pytest.mark.skipif(sys.version_info >= (3, 13), reason="each reading has its own counter there")
-def test_a_cell_that_is_read_is_never_disturbed_by_an_import(tmp_path: Path) -> None:
-    """Within the reading of a cell another thread gets its turn, and imports what reads Python itself."""
+def test_nothing_is_imported_while_a_cell_runs(tmp_path: Path) -> None:
     code = SHELL + (
-        "import ast, gc, inspect\n"
-        "from model_platform import warming\n"
-        "reading, asked = threading.Event(), threading.Event()\n"
-        "def beside():\n"
-        "    with warming._apart_from_readers():\n"
-        "        ready.set(); reading.wait(); asked.set()\n"
-        "        for _ in range(20): inspect.signature(len)\n"
-        "ready = threading.Event()\n"
-        "thread = threading.Thread(target=beside); thread.start(); ready.wait()\n"
-        "def give_way(phase, info):\n"
-        "    if phase == 'start' and not reading.is_set():\n"
-        "        reading.set(); asked.wait(); time.sleep(0.02)\n"
-        "gc.callbacks.append(give_way); gc.set_threshold(20)\n"
-        "ast.parse('f(a)(b)(c)[d:e]+' * 200 + '1')\n"
-        "gc.callbacks.clear(); thread.join(); print(reading.is_set())"
+        "shell.run_cell('%load_ext model_platform')\n"
+        "from model_platform import warming; warming._IDLE_SECONDS = 0\n"
+        "before = set(sys.modules)\n"
+        "shell.user_ns['warm'] = warm\n"
+        "shell.run_cell('warm()')\n"
+        "print('mlflow' in sys.modules, 'pandas' in sys.modules)"
     )
-    assert python(code, tmp_path) == ["True"]
+    assert python(code, tmp_path) == ["False False"]
+
+
+def test_without_a_kernel_nothing_is_done(tmp_path: Path) -> None:
+    code = SHELL.replace("shell.kernel", "nothing") + "shell.run_cell('%load_ext model_platform')\nprint(len(orders))"
+    assert python(code, tmp_path) == ["0"]

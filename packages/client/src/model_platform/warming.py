@@ -1,17 +1,15 @@
-"""What a publish needs is imported while the user reads and types: in a thread that begins with `%load_ext`.
+"""What a publish needs is imported between the cells: by the kernel itself, while nobody has anything for it to do.
 
-It prints nothing, changes no filter, logger or environment variable, and opens nothing. It has no lower priority than
-the kernel's own thread: a thread that holds Python's lock and is not given the processor would stop the kernel. It is
-kind by pausing between imports, and by Python itself, which hands over every 5 ms.
+Not in a thread: libraries look into `sys.modules` for one another, and a cell would meet a module that is only half
+there; nor may two threads read Python at once (model_platform_core.requirements). A cell waits for one import at most.
+Nothing is printed, and no environment variable, logger or filter is ours.
 """
 
 from __future__ import annotations
 
-import ast
 import functools
 import importlib
 import sys
-import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -20,29 +18,30 @@ from typing import Any
 
 from model_platform.beside import Beside
 
-_PAUSE_SECONDS = 0.02
+_IDLE_SECONDS = 0.5
+_PAUSE_SECONDS = 0.05
 _OWN = ("model_platform.magics.run", "model_platform.magics.completion", "numpy", "pandas")
 _MLFLOW = ("mlflow", "mlflow.models", "mlflow.pyfunc")
 _BY_LIBRARY: Mapping[str, tuple[str, ...]] = {
-    "sklearn": ("mlflow.sklearn", "skops.io"),
+    "sklearn": ("scipy.stats", "mlflow.sklearn", "skops.io"),
     "xgboost": ("mlflow.xgboost",),
     "lightgbm": ("mlflow.lightgbm", "skops.io"),
 }
 """What keeps the models of a library that the notebook has imported."""
 _ALWAYS_NEEDED = ("numpy", "pandas", "scikit-learn", "skops")
-_LOOKS = 100
 
 _beside = Beside()
 _begun: Warming | None = None
 
 
 def begin(shell: Any) -> None:
-    """Begin, once in a process. Where warnings are errors nothing is done: an import that fails half-way stays broken."""
+    """Begin, once in a kernel. Where warnings are errors nothing is done: an import that fails half-way stays broken."""
     global _begun  # noqa: PLW0603
-    if _begun is None and not _raises_warnings():
-        _begun = Warming(in_kernel=hasattr(shell, "kernel"))
-        _begun.start()
-        shell.events.register("post_run_cell", _begun.look_again)
+    loop = getattr(getattr(shell, "kernel", None), "io_loop", None)
+    if _begun is None and loop is not None and not _raises_warnings():
+        _begun = Warming(loop.call_later)
+        shell.events.register("pre_run_cell", _begun.pause)
+        shell.events.register("post_run_cell", _begun.go_on)
 
 
 def _raises_warnings() -> bool:
@@ -51,40 +50,57 @@ def _raises_warnings() -> bool:
 
 
 class Warming:
-    """The thread. When there is nothing left to import it ends, and begins again after a cell that imports a library."""
+    """Step by step, each once the kernel has been idle for a while; after a cell that imports a library, what keeps it.
 
-    def __init__(self, *, in_kernel: bool) -> None:
-        self._over, self._turn = threading.Event(), threading.Lock()
+    Parameters
+    ----------
+    later
+        Has the kernel call something so many seconds from now.
+    """
+
+    def __init__(self, later: Callable[[float, Callable[[], None]], object]) -> None:
+        self._later = later
+        self._idle_since: float | None = None  # None while a cell runs, as that which loads the magics does now
+        self._waiting = False
         self._done: set[str] = set()
         self._first: list[Callable[[], object]] = [functools.partial(_import, name) for name in _OWN]
-        self._first += [_find_server] if in_kernel else []
+        self._first += [_find_server]
         self._first += [functools.partial(_import_of_mlflow, name) for name in _MLFLOW]
         self._first += [_map_packages]
 
-    def start(self) -> None:
-        """Begin, or go on with what is new."""
-        _beside.start("warming", self._run, self._over.set)
+    def pause(self, *_cell: object) -> None:
+        """A cell begins."""
+        self._idle_since = None
 
-    def look_again(self, *_result: object) -> None:
-        """After a cell: go on where it has imported a library for which there is something to import."""
-        if not self._turn.locked() and not self._over.is_set() and self._open():
-            self.start()
+    def go_on(self, *_result: object) -> None:
+        """A cell has ended."""
+        self._idle_since = time.monotonic()
+        if not self._waiting:
+            self._wait(_IDLE_SECONDS)
 
-    def _open(self) -> list[str]:
-        return [name for name in _BY_LIBRARY if name in sys.modules and name not in self._done]
+    def _wait(self, seconds: float) -> None:
+        self._waiting = True
+        self._later(seconds, self._step)
 
-    def _run(self) -> None:
-        with self._turn, _unheard(), _apart_from_readers():
-            while not self._over.wait(_PAUSE_SECONDS) and (step := self._next()):
-                with suppress(BaseException):  # who needs it will be told by the import in their own thread
-                    step()
+    def _step(self) -> None:
+        self._waiting = False
+        if self._idle_since is None:
+            return
+        if (left := self._idle_since + _IDLE_SECONDS - time.monotonic()) > 0:
+            self._wait(left)
+        elif step := self._next():
+            with suppress(Exception), _unheard():  # who needs it will be told by their own import
+                step()
+            self._wait(_PAUSE_SECONDS)
 
     def _next(self) -> Callable[[], object] | None:
         if self._first:
             return self._first.pop(0)
-        for library in self._open():
-            self._done.add(library)
-            return functools.partial(_import_of_mlflow, *_BY_LIBRARY[library])
+        for library, names in _BY_LIBRARY.items():
+            for name in names if library in sys.modules else ():
+                if name not in self._done:
+                    self._done.add(name)
+                    return functools.partial(_import_of_mlflow, name)
         return None
 
 
@@ -92,10 +108,9 @@ def _import(name: str) -> Any:
     return importlib.import_module(name)
 
 
-def _import_of_mlflow(*names: str) -> None:
+def _import_of_mlflow(name: str) -> None:
     with _import("model_platform.capture.quiet").without_telemetry():
-        for name in names:
-            _import(name)
+        _import(name)
 
 
 def _map_packages() -> None:
@@ -111,66 +126,21 @@ def _find_server() -> None:
     config, launcher = _import("model_platform.config"), _import("model_platform.embedded.launcher")
     state = config.state_directory()
     if config.find_address().server is None and (state / launcher.TOKEN_FILE).exists() and launcher.find(state) is None:
-        launcher.ensure(state, _import("model_platform.display.progress").Progress.silent())
+        silent = _import("model_platform.display.progress").Progress.silent()
 
+        def start() -> None:
+            with suppress(Exception):  # the first verb tells it
+                launcher.ensure(state, silent)
 
-# ---------------------------------------------------------------- beside the user's own code
+        _beside.start("server", start, lambda: None)
 
 
 @contextmanager
 def _unheard() -> Iterator[None]:
-    """Warnings of this thread are not shown. `catch_warnings` would take back what a cell changes meanwhile."""
-    ours, plain = threading.current_thread(), warnings.showwarning
-
-    def show(*given: Any, **named: Any) -> None:
-        if threading.current_thread() is not ours:
-            plain(*given, **named)
-
-    warnings.showwarning = show
+    """Warnings are not shown. `catch_warnings` would take back the filters that libraries bring."""
+    plain = warnings.showwarning
+    warnings.showwarning = lambda *_given, **_named: None
     try:
         yield
     finally:
-        if warnings.showwarning is show:
-            warnings.showwarning = plain
-
-
-@contextmanager
-def _apart_from_readers() -> Iterator[None]:
-    """What this thread imports reads Python (`inspect.signature` does) only while no other thread reads any.
-
-    Else a cell might fail with a SystemError before Python 3.13; model_platform_core.requirements says why.
-    """
-    if sys.version_info >= (3, 13) or "compile" in vars(ast):
-        yield
-        return
-    ours = threading.current_thread()
-
-    def apart(*given: Any, **named: Any) -> Any:
-        looks = 0
-        while threading.current_thread() is ours and looks < _LOOKS and _somebody_reads():
-            looks += 1
-            time.sleep(0.001)
-        return compile(*given, **named)
-
-    vars(ast)["compile"] = apart
-    try:
-        yield
-    finally:
-        del vars(ast)["compile"]
-
-
-def _somebody_reads() -> bool:
-    """Whether another thread is within the reading of a text; a garbage collection there lets us run."""
-    ours = threading.get_ident()
-    return any(_reads(frame) for thread, frame in sys._current_frames().items() if thread != ours)  # noqa: SLF001
-
-
-def _reads(frame: Any) -> bool:
-    while frame is not None:
-        if frame.f_code.co_name in {"parse", "ast_parse"} and frame.f_code.co_filename.endswith(_READERS):
-            return True
-        frame = frame.f_back
-    return False
-
-
-_READERS = ("ast.py", "compilerop.py")
+        warnings.showwarning = plain
