@@ -21,12 +21,12 @@ from model_platform.capture.signature import infer_signature
 from model_platform.capture.table import Table, as_called, as_table
 from model_platform_core.errors import InvalidInputError
 from model_platform_runner.answers import answers_from, encode
+from model_platform_runner.batch import join
 from model_platform_runner.contracts import input_contract
 from model_platform_runner.description import read_description
 from model_platform_runner.documents.describe import row_schema
 from model_platform_runner.documents.example import example_rows
 from model_platform_runner.errors import CallError
-from model_platform_runner.batch import join
 from model_platform_runner.predictor import prepare_for
 
 

@@ -141,6 +141,7 @@ class ModelCard(Value):
         """`sha256:…` of the content; equal cards have equal digests on every machine."""
         return digest_of(self.model_dump(mode="json", exclude_defaults=True))
 
+
 _BY_TIER: Mapping[Tier, tuple[str, ...]] = {
     Tier.SANDBOX: ("owner",),
     Tier.LOW: (
