@@ -7,6 +7,7 @@ An order is a line of JSON on its socket. The child answers it, waits for the wo
 whoever ordered has noted the process before it does anything. Runners go on when their fork server ends.
 """
 
+import base64
 import contextlib
 import gc
 import importlib
@@ -18,15 +19,19 @@ import random
 import select
 import socket
 import sys
+import time
 import warnings
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any, NoReturn
 
+import jwt
 import uvicorn
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from model_platform_runner import start
 from model_platform_runner.command_line import pose_as
+from model_platform_runner.tokens import Tokens
 
 OPTION = "--fork-server"
 LOG = "runner.log"  # beside a runner's configuration
@@ -185,6 +190,7 @@ def _rehearse(libraries: Collection[str]) -> None:
     """Do once what every runner does: what libraries make at the first use is made here, and shared."""
     with warnings.catch_warnings(), contextlib.suppress(Exception):
         warnings.simplefilter("ignore")
+        _check_a_token()
         uvicorn.Config(_nothing, lifespan="off", interface="asgi3", log_config=None, ws="none").load()
         if "pandas" in sys.modules:
             pandas: Any = sys.modules["pandas"]
@@ -197,6 +203,15 @@ def _rehearse(libraries: Collection[str]) -> None:
                 model.predict(given)
         if not _MLFLOW.isdisjoint(libraries):  # it looks through all that is installed when it loads the first model
             importlib.import_module("mlflow.utils.requirements_utils")._init_packages_to_modules_map()  # noqa: SLF001
+
+
+def _check_a_token() -> None:
+    """What checks tokens takes megabytes when it is first used. The key is of no one, and forgotten at once."""
+    key = Ed25519PrivateKey.generate()
+    public = base64.urlsafe_b64encode(key.public_key().public_bytes_raw()).decode()
+    claims = {"aud": "rehearsal", "exp": time.time() + 60, "jti": "rehearsal"}
+    token = jwt.encode(claims, key, algorithm="EdDSA", headers={"kid": "rehearsal"})
+    Tokens("rehearsal", {"rehearsal": public}, None).check(b"Bearer " + token.encode())
 
 
 async def _nothing(*_arguments: object) -> None:

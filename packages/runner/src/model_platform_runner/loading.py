@@ -25,8 +25,17 @@ _UNPICKLED = (None, "pickle", "cloudpickle")
 _PROBABILITIES = ("predict_proba", "predict_log_proba", "decision_function")
 
 
-def load(description: Description, row_limit: int) -> Predictor:
+def load(description: Description, row_limit: int, *, apart: bool = False) -> Predictor:
     """Load a model and whatever code came with it.
+
+    Parameters
+    ----------
+    description
+        What MLmodel says.
+    row_limit
+        Rows of a call.
+    apart
+        Memory is shared with a fork server: quick ways are proven in a process of its own.
 
     Raises
     ------
@@ -37,7 +46,7 @@ def load(description: Description, row_limit: int) -> Predictor:
     try:
         _check_paths(description.flavors)
         if "sklearn" in description.flavors:
-            return _load_sklearn(description, row_limit)
+            return _load_sklearn(description, row_limit, apart=apart)
         if not any(name in description.flavors for name in FLAVORS):
             return _load_pyfunc(description, row_limit)
         try:
@@ -63,7 +72,7 @@ def start_error(error: BaseException) -> StartError:
     return StartError("failed_start", f"The model could not be loaded: {type(error).__name__}.")
 
 
-def _load_sklearn(description: Description, row_limit: int) -> Predictor:
+def _load_sklearn(description: Description, row_limit: int, *, apart: bool) -> Predictor:
     flavor = description.flavors["sklearn"]
     _add_code(description.directory, flavor.get("code"))
     model = _read_model(description.directory / flavor["pickled_model"], flavor)
@@ -92,7 +101,7 @@ def _load_sklearn(description: Description, row_limit: int) -> Predictor:
         as_outputs=_as_outputs(description),
         on_loop=True,
     )
-    return quickest(own, model, description)
+    return quickest(own, model, description, apart=apart)
 
 
 def _load_pyfunc(description: Description, row_limit: int) -> Predictor:

@@ -1,11 +1,14 @@
 """Which way a model answers: the quickest that has proven itself, else the model's own call."""
 
 import contextlib
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 
+from model_platform_runner.apart import tried_apart
 from model_platform_runner.bare import without_names
 from model_platform_runner.batch import Batch
 from model_platform_runner.compiled import OTHER, Column, Compiled, Declined, Table, compile_model
@@ -21,11 +24,13 @@ _PLAIN = (*_NUMBERS, "string", "boolean")
 _NO_SAMPLE = "The version has no sample that could prove a quicker way."
 
 
-def quickest(predictor: Predictor, model: Any, description: Description) -> Predictor:
+def quickest(predictor: Predictor, model: Any, description: Description, *, apart: bool) -> Predictor:
     """Return a scikit-learn model's predictor with a quicker way to answer, if there is one that proves itself.
 
-    Its ``note`` tells why there is none, or why the quickest was not taken.
+    Its ``note`` tells why there is none, or why the quickest was not taken. ``apart``: the proof is made in a process
+    of its own.
     """
+    try_it = tried_apart if apart else _try_here
     sample = read_sample(description.directory)
     if sample is None:
         return replace(predictor, note=_NO_SAMPLE)
@@ -43,11 +48,15 @@ def quickest(predictor: Predictor, model: Any, description: Description) -> Pred
         except Exception as error:  # noqa: BLE001 - a model made by another version of its library
             notes.append(f"It cannot be compiled: {type(error).__name__}.")
             continue
-        problem = objection(predictor, way.fast, sample, exact=way.exact)
+        problem = try_it(partial(objection, predictor, way.fast, sample, exact=way.exact))
         if problem is None:
             return replace(predictor, path=way.path, fast=way.fast, note=" ".join(dict.fromkeys(notes)))
         notes.append(f"{way.path.capitalize()}: {problem}")
     return replace(predictor, note=" ".join(dict.fromkeys(notes)))
+
+
+def _try_here(work: Callable[[], str | None]) -> str | None:
+    return work()
 
 
 def _as_array(model: Any, method: str, table: Table) -> Compiled:
@@ -108,8 +117,10 @@ def _columns(predictor: Predictor, fields: tuple[Field, ...], rows: Rows | None,
 
 def _nulls(predictor: Predictor, fields: tuple[Field, ...], sample: Sample) -> dict[str, Any]:
     """What the model finds for a missing value in each column that may have one: NaN or None, as far as it is one."""
-    batch = predictor.contract.read_rows(sample.records[:1])
     optional = [each for each in fields if not each.required]
+    if not optional:
+        return {}
+    batch = predictor.contract.read_rows(sample.records[:1])
     given = {**batch.columns, **{each.name: each.read([None]) for each in optional}}
     frame = predictor.prepare(Batch(given, 1))
     found = {each.name: frame[each.name].to_numpy(dtype=object)[0] for each in optional}

@@ -55,7 +55,7 @@ def run(config_file: Path, *, forked: bool = False) -> int:
         lacking.watch()
         lay_out(description.directory, description.project)
         try:
-            predictor = load(description, config.limits.rows)
+            predictor = load(description, config.limits.rows, apart=forked)
         except StartError as error:
             raise StartError(error.code, lacking.sentence(error) or error.message) from error
         journal.event("loaded", seconds=round(perf_counter() - start, 3), flavor=predictor.flavor)
