@@ -86,3 +86,23 @@ def test_probabilities_of_several_outputs_are_named_by_each_ones_classes() -> No
     trial = tried(DecisionTreeClassifier().fit(features, targets), features, "predict_proba")
     assert [list(one) for one in trial.answers.records[0].values()] == [["0", "1"], ["x", "y", "z"]]
     assert trial.parity_sample().dtypes == {"output_0": "float64", "output_1": "float64"}
+
+
+FORTY = pd.DataFrame({"x": [None if at % 7 == 3 else float(at * at % 41) for at in range(40)]})
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        lambda rows: rows["x"].rank(),
+        lambda rows: rows["x"].fillna(rows["x"].mean()),
+        lambda rows: rows["x"].fillna(0).cumsum(),
+        lambda rows: rows["x"].fillna(0) + (len(rows) == 1),
+        lambda rows: rows["x"].fillna(0) * (len(rows) > 15),
+        lambda rows: rows["x"].fillna(0) - rows["x"].iloc[0],
+        lambda rows: rows["x"].fillna(0) / rows["x"].max(),
+    ],
+)
+def test_a_model_that_looks_at_other_rows_is_found_out(model: Any) -> None:
+    assert not tried(model, FORTY).rows_independent
+    assert tried(lambda rows: rows["x"].fillna(0) * 2, FORTY).rows_independent

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,6 +16,7 @@ from model_platform_core.parity import ParitySample, compare_answers
 
 SAMPLE_ROWS = 20
 _PATIENCE_SECONDS = 2.0
+_ALONE = 6  # rows that are asked alone: what one of them does not show, the next hardly does
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,7 @@ class Trial:
 
 
 def try_out(subject: Subject, rows: Table) -> Trial:
-    """Ask the model the first rows: twice together, each alone, and in reverse.
+    """Ask the model the first rows: twice together, and in other company: in reverse, in halves, some alone.
 
     Raises
     ------
@@ -115,20 +117,25 @@ def _index_matters(asked: _Asked, sample: Table, kept: ParitySample) -> bool:
 
 
 def _rows_are_independent(asked: _Asked, sample: Table, kept: ParitySample, seconds: float) -> bool:
-    """Whether each row answers alone and in reverse as it did among the others; one row alone shows nothing."""
+    """Whether rows answer in other company as they did among all: in reverse, in halves, and some of them alone.
+
+    One row alone shows nothing.
+    """
     count = len(sample)
     if count < 2:
         return False
-    alone = range(count if seconds * count <= _PATIENCE_SECONDS else max(2, int(_PATIENCE_SECONDS / seconds)))
+    half, alone = count // 2, min(count, _ALONE, max(2, int(_PATIENCE_SECONDS / max(seconds, 1e-9))))
+    company = [range(count - 1, -1, -1), range(half), range(half, count)]
+    company += [range(position, position + 1) for position in (count * number // alone for number in range(alone))]
     try:
-        reverse = asked.answers(sample.take(range(count - 1, -1, -1)), count)
-        if not _alike(kept, reverse[::-1]):
-            return False
-        singles = [asked.answers(sample.take([position]), 1)[0] for position in list(alone)[:count]]
-    except Exception:  # noqa: BLE001 - a model that refuses rows one by one is not asked so
+        return all(_answers_alike(asked, sample, kept, positions) for positions in company)
+    except Exception:  # noqa: BLE001 - a model that refuses some of its rows is not asked so
         return False
-    few = ParitySample(records=(), answers=kept.answers[: len(singles)], dtypes=kept.dtypes)
-    return _alike(few, singles)
+
+
+def _answers_alike(asked: _Asked, sample: Table, kept: ParitySample, positions: Sequence[int]) -> bool:
+    expected = kept.model_copy(update={"answers": tuple(kept.answers[position] for position in positions)})
+    return _alike(expected, asked.answers(sample.take(positions), len(positions)))
 
 
 def _alike(kept: ParitySample, answers: list[dict[str, Any]]) -> bool:
