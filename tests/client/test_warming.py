@@ -74,6 +74,9 @@ def test_what_a_publish_needs_is_there_before_it_is_asked_for(tmp_path: Path) ->
         "print('mlflow' in sys.modules, len(orders))\n"
         "from model_platform import warming; warming._IDLE_SECONDS = 0\n"
         "warm()\n"
+        "print(*(name in sys.modules for name in ('numpy', 'pandas', 'mlflow')))\n"
+        "shell.run_cell('import numpy', silent=False)\n"
+        "warm()\n"
         "print(settings() == before)\n"
         "print(*(name in sys.modules for name in ('mlflow.pyfunc', 'pandas', 'model_platform.capture.variable')))\n"
         "print('sklearn' in sys.modules, 'skops' in sys.modules, 'matplotlib.pyplot' in sys.modules)\n"
@@ -82,8 +85,9 @@ def test_what_a_publish_needs_is_there_before_it_is_asked_for(tmp_path: Path) ->
         "print('mlflow.sklearn' in sys.modules, 'skops.io' in sys.modules)\n"
         "print(os.path.exists(os.environ['MP_HOME']))"
     )
-    waits, unchanged, ours, library, followed, home = python(code, tmp_path)
+    waits, early, unchanged, ours, library, followed, home = python(code, tmp_path)
     assert waits == "False 2"  # it comes back when the kernel has been idle for longer
+    assert early == "False False False"  # what the notebook sets for NumPy's threads, or installs, it does in time
     assert unchanged == "True"
     assert ours == "True True True"
     assert library == "False False False"  # what the notebook does not use stays out of its memory

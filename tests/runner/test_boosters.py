@@ -223,3 +223,13 @@ def test_a_subclass(declined: Any) -> None:
     assert predictor.note == "It is a Doubling, not the LGBMRegressor that MLmodel names."
     got = predictor.predict(predictor.contract.read_rows(records_of(TABLE[:9]))).tensors()["prediction"]
     np.testing.assert_allclose(got, _answers(model, TABLE[:9]))
+
+
+def test_parameters_of_predicting_are_the_models_own_matter(declined: Any) -> None:
+    """A sample of twenty rows would hardly show them: few answers change."""
+    parameters = {"pred_early_stop": True, "pred_early_stop_freq": 1, "pred_early_stop_margin": 0.05}
+    model = lightgbm.LGBMClassifier(n_estimators=7, **parameters, **QUIET).fit(TABLE, TWO)
+    predictor = declined(_lightgbm, model, TABLE, "sklearn.LGBMClassifier", _answers(model, TABLE[:20]))
+    assert predictor.note == "Its parameter pred_early_stop changes how it answers."
+    got = predictor.predict(predictor.contract.read_rows(records_of(TABLE))).tensors()["prediction"]
+    np.testing.assert_array_equal(got, _answers(model, TABLE))

@@ -8,6 +8,12 @@ import time
 from typing import Any
 
 import httpx
+import pytest
+
+from model_platform_runner.answers import Answers, ListAnswers
+from model_platform_runner.batch import Batch
+from model_platform_runner.batching import Line
+from model_platform_runner.errors import CallError
 
 
 def row(value: float, seconds: float = 0.0, fail: bool = False) -> dict[str, Any]:
@@ -66,3 +72,42 @@ def test_a_model_that_remembers_gets_one_request_at_a_time(served: Any) -> None:
     assert all(each == list(range(each[0], each[0] + 3)) for each in seen)
     assert sorted(number for each in seen for number in each) == list(range(120))
     assert runner.metric("mp_model_calls_total") - before == 40
+
+
+def test_a_call_that_was_refused_teaches_nothing() -> None:
+    """The model has not seen its rows: as many of them may take it long."""
+    loop_thread, ran_on = threading.get_ident(), []
+
+    def predict(batch: Batch) -> Answers:
+        if batch.params:
+            raise CallError(422, "invalid_input", "The rows do not fit.")
+        ran_on.append((batch.rows, threading.get_ident() == loop_thread))
+        return ListAnswers([0] * batch.rows)
+
+    async def ask() -> None:
+        line = Line(predict, joining=True, on_loop=True, seconds=30)
+        await line.answer(Batch({}, 1))
+        await line.answer(Batch({}, 1))
+        with pytest.raises(CallError):
+            await line.answer(Batch({}, 5000, params={"wrong": True}))
+        await line.answer(Batch({}, 5000))
+
+    asyncio.run(ask())
+    assert ran_on == [(1, False), (1, True), (5000, False)]
+
+
+def test_one_answer_that_cannot_be_given_keeps_nothing_from_the_others() -> None:
+    async def ask() -> list[str]:
+        told: list[str] = []
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(lambda _loop, context: told.append(type(context["exception"]).__name__))
+        line = Line(lambda batch: ListAnswers([0] * batch.rows), joining=True, on_loop=True, seconds=30)
+
+        def fail(*_: object) -> None:
+            raise RuntimeError
+
+        line.submit(Batch({}, 1), fail)
+        await asyncio.wait_for(line.answer(Batch({}, 1)), 10)
+        return told
+
+    assert asyncio.run(ask()) == ["RuntimeError"]

@@ -20,8 +20,8 @@ from model_platform.beside import Beside
 
 _IDLE_SECONDS = 0.5
 _PAUSE_SECONDS = 0.05
-_OWN = ("model_platform.magics.run", "model_platform.magics.completion", "numpy", "pandas")
-_MLFLOW = ("mlflow", "mlflow.models", "mlflow.pyfunc")
+_OWN = ("model_platform.magics.run", "model_platform.magics.completion")
+_MLFLOW = ("pandas", "mlflow", "mlflow.models", "mlflow.pyfunc")
 _BY_LIBRARY: Mapping[str, tuple[str, ...]] = {
     "sklearn": ("scipy.stats", "mlflow.sklearn", "skops.io"),
     "xgboost": ("mlflow.xgboost",),
@@ -65,8 +65,9 @@ class Warming:
         self._done: set[str] = set()
         self._first: list[Callable[[], object]] = [functools.partial(_import, name) for name in _OWN]
         self._first += [_find_server]
-        self._first += [functools.partial(_import_of_mlflow, name) for name in _MLFLOW]
-        self._first += [_map_packages]
+        # Not before the notebook itself has imported NumPy: what it sets or installs for NumPy, it does before.
+        self._then: list[Callable[[], object]] = [functools.partial(_import_of_mlflow, name) for name in _MLFLOW]
+        self._then += [_map_packages]
 
     def pause(self, *_cell: object) -> None:
         """A cell begins."""
@@ -96,6 +97,10 @@ class Warming:
     def _next(self) -> Callable[[], object] | None:
         if self._first:
             return self._first.pop(0)
+        if "numpy" not in sys.modules:
+            return None
+        if self._then:
+            return self._then.pop(0)
         for library, names in _BY_LIBRARY.items():
             for name in names if library in sys.modules else ():
                 if name not in self._done:

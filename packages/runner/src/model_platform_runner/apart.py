@@ -41,6 +41,7 @@ def tried_apart(work: Callable[[], str | None]) -> str | None:
 
 
 def _tell(work: Callable[[], str | None], writing: int) -> None:
+    signal.alarm(int(_SECONDS) + 1)  # should nobody be left to end it
     try:
         told = work()
         os.write(writing, _NOTHING if told is None else _SOMETHING + told.encode())

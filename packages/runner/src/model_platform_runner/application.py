@@ -84,6 +84,9 @@ class Application:
         except CallError as error:
             end(error_response(error))
             return
+        except Exception as error:  # noqa: BLE001 - whatever we did wrong, the caller gets an answer without data
+            end(failed(self._service, error))
+            return
 
         def done(response: Response) -> None:
             prediction.end()

@@ -15,6 +15,7 @@ class TableContract(Protocol):
     """What reads a table's values. Both methods raise :class:`CallError` (422) for those that do not fit."""
 
     all_doubles: bool  # whether every value is a required 64-bit float
+    column_names: tuple[str, ...]  # in the order of the signature
 
     def read_table(self, table: Table) -> dict[str, Array]:
         """Return the columns."""
@@ -47,7 +48,7 @@ class Batch:
         column by column, which costs little more than reading those of one.
     """
 
-    __slots__ = ("_columns", "_matrix", "params", "rows", "table")
+    __slots__ = ("known_columns", "known_matrix", "params", "rows", "table")
 
     def __init__(
         self,
@@ -55,9 +56,10 @@ class Batch:
         rows: int,
         params: dict[str, Any] | None = None,
         table: Table | None = None,
+        matrix: Array | None = None,
     ) -> None:
-        self._columns = columns
-        self._matrix: Array | None = None
+        self.known_columns = columns
+        self.known_matrix = matrix
         self.rows = rows
         self.params = params
         self.table = table
@@ -71,20 +73,24 @@ class Batch:
         CallError
             A value does not fit its column (422); told when a table is first looked at.
         """
-        if self._columns is None:
+        if self.known_columns is None:
             assert self.table is not None
-            self._columns = self.table.contract.read_table(self.table)
-        return self._columns
+            contract = self.table.contract
+            if self.known_matrix is not None:
+                self.known_columns = dict(zip(contract.column_names, self.known_matrix.T, strict=True))
+            else:
+                self.known_columns = contract.read_table(self.table)
+        return self.known_columns
 
     @property
     def matrix(self) -> Array:
         """The columns side by side as one array [rows, columns]; raises as ``columns`` does."""
-        if self._matrix is None:
-            if self.table is not None and self.table.contract.all_doubles:
-                self._matrix = self.table.contract.read_matrix(self.table)
+        if self.known_matrix is None:
+            if self.known_columns is None and self.table is not None and self.table.contract.all_doubles:
+                self.known_matrix = self.table.contract.read_matrix(self.table)
             else:
-                self._matrix = np.column_stack(list(self.columns.values()))
-        return self._matrix
+                self.known_matrix = np.column_stack(list(self.columns.values()))
+        return self.known_matrix
 
     def read(self) -> None:
         """See to it that the values are looked at; raises as ``columns`` does."""
@@ -106,9 +112,18 @@ def join(batches: Sequence[Batch]) -> Batch:
     """
     rows = sum(each.rows for each in batches)
     tables = [each.table for each in batches if each.table is not None]
-    if len(tables) == len(batches):
-        return Batch(None, rows, table=Table(tables[0].contract, [row for each in tables for row in each.rows]))
-    if any(each.columns.keys() != batches[0].columns.keys() for each in batches):
+    if len(tables) < len(batches):
+        return Batch(_beneath([each.columns for each in batches]), rows)
+    table = Table(tables[0].contract, [row for each in tables for row in each.rows])
+    matrices = [each.known_matrix for each in batches if each.known_matrix is not None]
+    if len(matrices) == len(batches):
+        return Batch(None, rows, table=table, matrix=np.concatenate(matrices))
+    columns = [each.known_columns for each in batches if each.known_columns is not None]
+    return Batch(_beneath(columns) if len(columns) == len(batches) else None, rows, table=table)
+
+
+def _beneath(columns: Sequence[dict[str, Array]]) -> dict[str, Array]:
+    """The columns of several batches one beneath the other."""
+    if any(each.keys() != columns[0].keys() for each in columns):
         raise ValueError("batches of different columns")
-    columns = {name: np.concatenate([each.columns[name] for each in batches]) for name in batches[0].columns}
-    return Batch(columns, rows)
+    return {name: np.concatenate([each[name] for each in columns]) for name in columns[0]}

@@ -129,7 +129,7 @@ class Line:
             if not request.settled:
                 request.settled = True
                 late = f"The model did not answer within {self._seconds:g} seconds."
-                request.done(CallError(504, "exceeds_time", late), 0.0)
+                self._tell(request, CallError(504, "exceeds_time", late), 0.0)
         if self._unsettled:
             self._timer = self._loop.call_later(self._unsettled[0].deadline - now, self._expire)
 
@@ -184,16 +184,23 @@ class Line:
         self, requests: Sequence[_Request], outcomes: Sequence[Outcome], seconds: float, disturbed: bool
     ) -> None:
         self._busy = False
-        self.calls += not all(isinstance(each, CallError) for each in outcomes)
-        if not disturbed:
+        refused = [isinstance(each, CallError) for each in outcomes]
+        self.calls += not all(refused)
+        if not (disturbed or any(refused)):  # the model has not seen what was refused
             self._learn(sum(each.batch.rows for each in requests), seconds)
         for request, outcome in zip(requests, outcomes, strict=True):
             if not request.settled:
                 request.settled = True
-                request.done(outcome, seconds)
+                self._tell(request, outcome, seconds)
         while self._unsettled and self._unsettled[0].settled:
             self._unsettled.popleft()
         self._schedule()
+
+    def _tell(self, request: _Request, outcome: Outcome, seconds: float) -> None:
+        try:
+            request.done(outcome, seconds)
+        except Exception as error:  # noqa: BLE001 - the others of its batch get theirs
+            self._loop.call_exception_handler({"message": "an answer could not be given", "exception": error})
 
     def _serve(self) -> None:
         while True:

@@ -28,6 +28,7 @@ FLAVORS = ("xgboost", "lightgbm")
 _CLASSES = re.compile(
     r"xgboost\.core\.Booster|xgboost\.sklearn\.XGB\w+|lightgbm\.basic\.Booster|lightgbm\.sklearn\.LGBM\w+"
 )
+_OF_PREDICTING = re.compile("pred|raw_score|leaf_index|contrib")  # LightGBM's parameters that training does not use
 _LARGEST = float(np.finfo(np.float32).max)
 
 Rowwise = Callable[[Array], Any]  # answers to rows [rows, columns]
@@ -158,9 +159,16 @@ def _lightgbm_estimator(model: Any, names: list[str] | None) -> _Booster:
     learnt = [str(name) for name in model.booster_.feature_name()]
     if names is not None and learnt not in (names, [name.replace(" ", "_") for name in names]):
         raise Declined("It learnt its columns in another order than that of the signature.")
+    if asked := sorted(filter(_OF_PREDICTING.search, model.get_params())):
+        raise Declined(f"Its parameter {asked[0]} changes how it answers.")
     scores = _lightgbm(model.booster_, names).quick
+    model.set_params(n_jobs=1)
+
+    def own(rows: Array) -> Any:
+        return model.predict(_floats(rows))
+
     if type(model).__name__ != "LGBMClassifier":
-        return _Booster(scores, scores)
+        return _Booster(own, scores)
     classes = model.classes_
 
     def labels(rows: Array) -> Any:
@@ -168,7 +176,7 @@ def _lightgbm_estimator(model: Any, names: list[str] | None) -> _Booster:
         at = found.argmax(axis=1) if found.ndim == 2 else (found > 1.0 - found).astype(np.intp)
         return classes.take(at)
 
-    return _Booster(labels, labels)
+    return _Booster(own, labels)
 
 
 def _floats(rows: Array) -> Array:

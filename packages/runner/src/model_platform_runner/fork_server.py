@@ -17,6 +17,7 @@ import os
 import pickle
 import random
 import select
+import signal
 import socket
 import sys
 import time
@@ -110,6 +111,8 @@ class ForkServer:
             except UnfitError as error:
                 _send(connection, {"unfit": str(error)})
                 return False
+            except OSError as error:  # no room for another process now, perhaps for the next
+                _send(connection, {"failed": error.strerror or type(error).__name__})
         return True
 
     def _prepare(self, libraries: Collection[str]) -> None:
@@ -120,11 +123,11 @@ class ForkServer:
                 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
             for module in [module for name in new for module in _IMPORTS[name]]:
                 _import(module)
-            self._imported.update(new)
-            _rehearse(self._imported)
+            _rehearse(self._imported | set(new))
             self._fork_in_vain()
             if others := sorted(set(_threads()) - _HARMLESS_THREADS):
                 raise UnfitError(f"threads: {', '.join(others)}")
+            self._imported.update(new)
             _settle_memory()
 
     def _fork_in_vain(self) -> None:
@@ -138,7 +141,12 @@ class ForkServer:
         """Whether this is the child."""
         pid = _fork()
         if pid != 0:
-            self._children[os.pidfd_open(pid)] = pid
+            try:
+                self._children[os.pidfd_open(pid)] = pid
+            except OSError:
+                os.kill(pid, signal.SIGKILL)  # a child whose end nobody would see; it has not begun
+                os.waitpid(pid, 0)
+                raise
         return pid == 0
 
     def _be_runner(self, connection: socket.socket, configuration: Path) -> NoReturn:
@@ -221,10 +229,7 @@ async def _nothing(*_arguments: object) -> None:
 def _fork() -> int:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # from 3.12 on: about threads, which are looked at
-        try:
-            return os.fork()
-        except OSError as error:
-            raise UnfitError(error.strerror or "no fork") from error
+        return os.fork()
 
 
 def _threads() -> list[str]:

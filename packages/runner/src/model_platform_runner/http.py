@@ -161,13 +161,14 @@ def check_origin(headers: Headers, url: str) -> None:
     given = headers.get(b"origin")
     if given is None:
         return
-    origin, own = urlsplit(given.decode("latin-1")), urlsplit(url)
     try:
+        origin, own = urlsplit(given.decode("latin-1")), urlsplit(url)
         same_port = (origin.port or _port(origin.scheme)) == (own.port or _port(own.scheme))
+        same_host = origin.hostname == own.hostname or {origin.hostname, own.hostname} <= _LOOPBACK
+        same = origin.scheme == own.scheme and same_host and same_port
     except ValueError:
-        same_port = False
-    same_host = origin.hostname == own.hostname or {origin.hostname, own.hostname} <= _LOOPBACK
-    if not (origin.scheme == own.scheme and same_host and same_port):
+        same = False
+    if not same:
         raise CallError(403, "forbidden_origin", "Pages of other sites may not call this endpoint from a browser.")
 
 

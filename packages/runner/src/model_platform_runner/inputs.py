@@ -84,7 +84,8 @@ class NamedColumns:
         self._required = frozenset(each.name for each in fields if each.required)
         self._row_limit = row_limit
         self._width = len(self.fields)
-        self._in_order = _getter([each.name for each in fields])
+        self.column_names = tuple(each.name for each in fields)
+        self._in_order = _getter(self.column_names)
 
     def read_rows(self, rows: list[Any]) -> Batch:
         """Read rows: objects by column name, or lists in the order of the signature.
@@ -118,7 +119,7 @@ class NamedColumns:
         CallError
             Values do not fit their columns (422).
         """
-        columns = dict(zip((each.name for each in self.fields), map(list, zip(*table.rows, strict=True)), strict=True))
+        columns = dict(zip(self.column_names, map(list, zip(*table.rows, strict=True)), strict=True))
         return self._read(columns, len(table.rows)).columns
 
     def read_matrix(self, table: Table) -> Array:

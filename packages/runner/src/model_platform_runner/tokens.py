@@ -1,11 +1,12 @@
 """Who may call: signed tokens, verified here, so that calls go on while the platform's server is away.
 
 A token is a JWT signed with Ed25519: ``kid`` names the key, ``aud`` is ``zone/endpoint``, ``exp`` and ``jti`` are
-demanded. A token is verified once and then known until it expires; the list of revoked tokens is read again when its
-file changes.
+demanded. A token is verified once and then known by a digest until it expires; the list of revoked tokens is read
+again when its file changes.
 """
 
 import base64
+import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -34,9 +35,7 @@ class Tokens:
         self._audience = audience
         self._keys = {kid: _public_key(kid, text) for kid, text in public_keys.items()}
         self._revoked = _Revoked(revoked_file)
-        # By the whole header: when its token expires, its jti. A lookup compares hashes under a key of this process, so
-        # the time that it takes tells nothing of what is known.
-        self._known: dict[bytes | None, tuple[float, str]] = {}
+        self._known: dict[bytes, tuple[float, str]] = {}  # digest of the header: when its token expires, its jti
 
     def check(self, authorization: bytes | None) -> None:
         """Accept an ``Authorization`` header.
@@ -47,21 +46,22 @@ class Tokens:
             ``unauthenticated`` (401), saying whether the token is missing, expired, revoked, for another endpoint
             or not genuine; never repeating it.
         """
-        expires, identity = self._known.get(authorization) or self._verified(authorization)
+        digest = hashlib.sha256(authorization or b"").digest()
+        expires, identity = self._known.get(digest) or self._verified(authorization or b"", digest)
         if expires <= time():
-            self._known.pop(authorization, None)
+            self._known.pop(digest, None)
             raise self._refusal("The token has expired: ask for a new one.", "the token has expired")
         if identity in self._revoked.identities():
             raise self._refusal("The token has been revoked: ask for a new one.", "the token has been revoked")
 
-    def _verified(self, authorization: bytes | None) -> tuple[float, str]:
-        scheme, _, token = (authorization or b"").partition(b" ")
+    def _verified(self, authorization: bytes, digest: bytes) -> tuple[float, str]:
+        scheme, _, token = authorization.partition(b" ")
         if scheme.lower() != b"bearer" or not token.strip():
             raise self._refusal("This endpoint needs a token: send it as 'Authorization: Bearer <token>'.", None)
         known = self._claims(token.strip())
         if len(self._known) >= _KNOWN_TOKENS:
             self._known.pop(next(iter(self._known)))  # the one that has been known longest
-        self._known[authorization] = known
+        self._known[digest] = known
         return known
 
     def _claims(self, token: bytes) -> tuple[float, str]:

@@ -40,6 +40,7 @@ class _Joined:
             self._loop.call_soon(self._send)  # should there be no second: an answer to HEAD has no body
 
     def write_whole(self, data: bytes) -> None:
+        self._send()
         self._transport.write(data)
 
     def close(self) -> None:

@@ -122,8 +122,12 @@ def _mapped(finder: Path) -> dict[str, Path]:
     except (OSError, ValueError):
         return {}
     found = _MAPPING.search(text)
-    # Nothing but texts, so `eval` runs nothing; `ast.literal_eval` is not for threads (model_platform_core.requirements).
-    mapping: dict[str, str] = eval(found[1], {"__builtins__": {}}) if found else {}  # noqa: S307
+    try:
+        # Nothing but texts, so `eval` runs nothing; `ast.literal_eval` is not for threads (see
+        # model_platform_core.requirements).
+        mapping: dict[str, str] = eval(found[1], {"__builtins__": {}}) if found else {}  # noqa: S307
+    except SyntaxError:
+        return {}
     return {name: path for name, at in mapping.items() if (path := _existing(Path(at)))}
 
 

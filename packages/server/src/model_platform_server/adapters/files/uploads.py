@@ -226,6 +226,8 @@ class FileUploads:
         """
         place = upload.given(file.path)
         with suppress(FileNotFoundError), disk.open_own(place) as handle:
+            if (size := os.fstat(handle.fileno()).st_size) != file.size:
+                raise InvalidUploadError(f"{file.path} has {size} bytes, not {file.size} as announced.")
             _prove(handle, file)
             disk.move_beneath(place, upload.arrived, file.path)
 

@@ -184,8 +184,8 @@ class ForkServers:
         self._patience = patience
         self._lock = threading.Lock()
         self._records: dict[str, _Record] = {}  # by key
-        self._imported: dict[str, set[str]] = {}  # what a process has imported for the orders before
-        self._unfit: dict[str, str] = {}  # by key, the stamp of the environment in which forks do not do
+        self._imported: dict[tuple[int, str], set[str]] = {}  # what a process has imported for the orders before
+        self._unfit: set[tuple[str, str, frozenset[str]]] = set()  # launches for which forks do not do
 
     def begin(self, launch: Launch) -> Start:
         """Start a runner.
@@ -195,7 +195,7 @@ class ForkServers:
         OSError, StorageUnavailableError
             If that cannot be.
         """
-        if not _POSSIBLE or self._unfit.get(launch.key) == launch.stamp:
+        if not _POSSIBLE or _what(launch) in self._unfit:
             return fresh(launch)
         with self._lock:
             order = self._order(launch) or self._order(launch)
@@ -277,20 +277,29 @@ class ForkServers:
 
     def note_imported(self, order: Order) -> None:
         """A fork server has imported what was asked for."""
-        self._imported.setdefault(order.server.started, set()).update(order.launch.libraries)
+        self._imported.setdefault(_identity(order.server), set()).update(order.launch.libraries)
 
     def note_unfit(self, launch: Launch) -> None:
         """What a launch needs cannot be shared by forks, as long as nothing changes in its environment."""
-        self._unfit[launch.key] = launch.stamp
+        self._unfit.add(_what(launch))
 
     def give_up(self, process: ProcessIdentity) -> None:
         """End a fork server, and not what it has started."""
-        self._imported.pop(process.started, None)
+        self._imported.pop(_identity(process), None)
         processes.send(process, signal.SIGKILL)
         processes.wait_until(lambda: not processes.alive(process), _END_SECONDS)
 
     def _has_imported(self, process: ProcessIdentity, launch: Launch) -> bool:
-        return self._imported.get(process.started, set()).issuperset(launch.libraries)
+        return self._imported.get(_identity(process), set()).issuperset(launch.libraries)
+
+
+def _identity(process: ProcessIdentity) -> tuple[int, str]:
+    return process.pid, process.started
+
+
+def _what(launch: Launch) -> tuple[str, str, frozenset[str]]:
+    """What a fork server is asked to have ready."""
+    return launch.key, launch.stamp, frozenset(launch.libraries)
 
 
 def fresh(launch: Launch) -> Fresh:

@@ -113,6 +113,13 @@ def from_this_boot(identity: ProcessIdentity) -> bool:
     return float(identity.started or 0) > psutil.boot_time() - _BOOT_SECONDS
 
 
+def parent(identity: ProcessIdentity) -> int | None:
+    """The pid of what started a process; None if it has ended."""
+    with contextlib.suppress(psutil.Error):
+        return psutil.Process(identity.pid).ppid()
+    return None
+
+
 def send(identity: ProcessIdentity, number: signal.Signals) -> None:
     """Send a signal, if the process still runs."""
     if alive(identity):

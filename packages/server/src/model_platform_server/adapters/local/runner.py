@@ -150,13 +150,16 @@ class Runner:
     # ---------------------------------------------------------------- steps
 
     def adopt(self, found: list[ProcessIdentity]) -> None:
-        """Take over the process that an earlier server started; `found` run with our configuration file."""
+        """Take over the process that an earlier server started; `found` run with our configuration file.
+
+        What that process has started itself, to try something in a copy of its own, is left to it.
+        """
         known = self.record.process if processes.alive(self.record.process) else None
         for identity in found:
             if known is None:
                 known = identity
                 self._note(process=known)
-            elif identity != known:
+            elif identity != known and processes.parent(identity) != known.pid:
                 processes.kill(identity)
         if known is not None:
             self._around.watch.tell_of_end(known)
