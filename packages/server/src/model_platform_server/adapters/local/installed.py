@@ -23,9 +23,10 @@ def find(name: str, folders: Iterable[str]) -> PathDistribution | None:
     return next(iter(MetadataPathFinder.find_distributions(context)), None)
 
 
-def version_of(distribution: PathDistribution) -> str:
-    """Its version."""
-    return str(_read(distribution, _version))
+def version_of(distribution: PathDistribution) -> str | None:
+    """Its version; None where what says so is gone."""
+    found: str | None = _read(distribution, _version)
+    return found
 
 
 def is_of(distribution: PathDistribution, origin: PackageOrigin) -> bool:
@@ -87,7 +88,7 @@ def _changed(file: Path) -> tuple[int, int]:
     return (found.st_mtime_ns, found.st_size)
 
 
-def _version(distribution: PathDistribution) -> str:
+def _version(distribution: PathDistribution) -> str | None:
     return distribution.version
 
 

@@ -110,7 +110,8 @@ def _fulfilled(line: str, origins: Mapping[str, PackageOrigin], paths: list[str]
     if not counts:
         return True
     found = installed.find(wanted.name, paths)
-    if found is None or not wanted.specifier.contains(installed.version_of(found), prereleases=True):
+    version = installed.version_of(found) if found is not None else None
+    if found is None or version is None or not wanted.specifier.contains(version, prereleases=True):
         return False
     origin = origins.get(canonicalize_name(wanted.name))
     return origin is None or installed.is_of(found, origin)
