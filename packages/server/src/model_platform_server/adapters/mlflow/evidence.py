@@ -60,8 +60,17 @@ class Evidence:
         """Bytes of all files."""
         return sum(file.size for file in self.files)
 
-    def scanned(self, root: Path, name: str) -> Evidence:
+    def scanned(self, root: Path, name: str, model: Mapping[str, Any]) -> Evidence:
         """The same after a look into every file that is unpickled, or may hold a pickle.
+
+        Parameters
+        ----------
+        root
+            Where the files lie.
+        name
+            What a refusal calls them.
+        model
+            What their MLmodel says.
 
         Raises
         ------
@@ -71,7 +80,6 @@ class Evidence:
             If a file that MLmodel names is not there, or not what it is said to be.
         """
         paths = [file.path for file in self.files]
-        model = read_yaml(root / "MLmodel")
         how = loaded(model, paths)
         for path in sorted(how.archives):
             if not is_archive(root / path):

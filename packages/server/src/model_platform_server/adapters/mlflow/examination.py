@@ -123,7 +123,7 @@ def examine(
             lineage=lineage.model_copy(update={"environment": environment}),
             model_id=model_id,
         )
-        return found.scanned(root, "The model"), written_card(model, root, tags)
+        return found.scanned(root, "The model", model), written_card(model, root, tags)
 
 
 def of_version(connection: sa.Connection, full_name: str, version: int) -> Evidence | None:

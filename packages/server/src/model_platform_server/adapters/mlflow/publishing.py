@@ -56,7 +56,7 @@ def publish(stores: Stores, actor: Actor, registration: Registration) -> Version
     try:
         with engine.connect() as connection:
             demands = gate.find_zone(connection, zone)
-        found = _look_at(registration).scanned(registration.directory, name)
+        found = _look_at(registration, name)
         written = registration.card.model_dump(exclude_defaults=True)
         card = gate.check(demands, name, written, found, actor)
     except ModelPlatformError as error:
@@ -83,7 +83,7 @@ def remove_remains(engine: sa.Engine) -> None:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _look_at(registration: Registration) -> Evidence:
+def _look_at(registration: Registration, name: str) -> Evidence:
     """What the files show. Their digests were checked as they came; here they are compared with what lies there."""
     announced = {file.path: file.size for file in registration.files}
     if evidence.list_files(registration.directory) != announced:
@@ -92,7 +92,7 @@ def _look_at(registration: Registration) -> Evidence:
     lineage = registration.lineage
     if lineage.environment is None:
         lineage = lineage.model_copy(update={"environment": evidence.environment_of(model, registration.directory)})
-    return Evidence(
+    found = Evidence(
         location="",
         files=registration.files,
         card=registration.card,
@@ -103,6 +103,7 @@ def _look_at(registration: Registration) -> Evidence:
             registration.files, lambda path: (registration.directory / path).open("rb"), model, lineage.environment
         ),
     )
+    return found.scanned(registration.directory, name, model)
 
 
 def _experiment(stores: Stores, name: str) -> str:
