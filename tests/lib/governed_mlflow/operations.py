@@ -254,7 +254,8 @@ def changes(record: Recorder, client: MlflowClient) -> None:
     step("delete alias", lambda: client.delete_registered_model_alias("churn", "champion"))
     step("missing alias", lambda: client.get_model_version_by_alias("churn", "champion"))
     step("stage", lambda: client.transition_model_version_stage("churn", "1", "Production"))
-    step("latest versions", lambda: client.get_latest_versions("churn"))
+    # One for each stage, in the order of a set: in another one from time to time.
+    step("latest versions", lambda: sorted(client.get_latest_versions("churn"), key=lambda one: one.version))
     step("copy version", lambda: client.copy_model_version("models:/churn/1", "copied"))
     step("load the copy", lambda: mlflow.pyfunc.load_model("models:/copied/1").predict(np.array([[9.0]])))
     step("rename", lambda: client.rename_registered_model("copied", "renamed").name)
