@@ -276,7 +276,10 @@ def test_a_sample_that_does_not_agree(tmp_path: Path, path: str) -> None:
         ({"not_proven": "It was made up."}, "no sample"),
         ({"records": [], "answers": []}, "no sample"),
         ({"answers": []}, "no sample"),
-        ({"records": [{"a": "text", "b": 1.0, "c": 1.0}], "answers": [{"prediction": 1}]}, "does not fit the signature"),
+        (
+            {"records": [{"a": "text", "b": 1.0, "c": 1.0}], "answers": [{"prediction": 1}]},
+            "does not fit the signature",
+        ),
         ({"answers": [{"prediction": "1"}] * 20}, "differs from the sample's answers"),
         ({"answers": [{"label": 1}] * 20}, "differs from the sample's answers"),
         ({"answers": [{"prediction": None}] * 20}, "differs from the sample's answers"),
