@@ -118,10 +118,9 @@ def _tell_supervisor(config: Config) -> None:
 async def _drain(service: Service, server: uvicorn.Server) -> None:
     """Wait until nothing is held and nothing comes.
 
-    Nobody can open new connections any more: the socket's file is gone. (At an address they can: whoever sends calls there
-    stops.) Those that wait to be accepted still are. On
-    connections that callers keep open, each further request is answered with ``Connection: close``; a connection on
-    which none comes for a while is idle, and closed.
+    Nobody can open new connections any more: the socket's file is gone. (At an address they can: whoever sends calls
+    there stops.) Those that wait to be accepted still are. On connections that callers keep open, each further request
+    is answered with ``Connection: close``; a connection on which none comes for a while is idle, and closed.
     """
     deadline = perf_counter() + service.config.limits.seconds + 2 * _QUIET_SECONDS
     seen, quiet_since = -1, perf_counter()

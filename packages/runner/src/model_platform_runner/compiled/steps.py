@@ -75,15 +75,7 @@ def _imputer(step: Any) -> Step:
 
 
 def _standard(step: Any) -> Step:
-    mean = _vector(step.mean_) if step.with_mean else None
-    scale = _vector(step.scale_) if step.with_std else None
-
-    def standardise(rows: Array) -> Array:
-        if mean is not None:
-            rows = rows - mean
-        return rows if scale is None else rows / scale
-
-    return standardise
+    return _moved(step.mean_ if step.with_mean else None, step.scale_ if step.with_std else None)
 
 
 def _minimum_maximum(step: Any) -> Step:
@@ -101,15 +93,20 @@ def _maximum(step: Any) -> Step:
 
 
 def _robust(step: Any) -> Step:
-    center = _vector(step.center_) if step.with_centering else None
-    scale = _vector(step.scale_) if step.with_scaling else None
+    return _moved(step.center_ if step.with_centering else None, step.scale_ if step.with_scaling else None)
 
-    def scaled(rows: Array) -> Array:
-        if center is not None:
-            rows = rows - center
-        return rows if scale is None else rows / scale
 
-    return scaled
+def _moved(center: Any, scale: Any) -> Step:
+    """Less the center, by the scale, where there are such."""
+    less = None if center is None else _vector(center)
+    by = None if scale is None else _vector(scale)
+
+    def moved(rows: Array) -> Array:
+        if less is not None:
+            rows = rows - less
+        return rows if by is None else rows / by
+
+    return moved
 
 
 def _vector(values: Any) -> Array:
